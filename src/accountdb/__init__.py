@@ -1,0 +1,3 @@
+"""accountdb: one account database, alive in two PostgreSQL regions."""
+
+__version__ = "0.1.0"

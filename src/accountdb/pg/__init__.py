@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL: data source names, sessions, capabilities."""

@@ -1,0 +1,87 @@
+"""Opening connections: one place that knows time limits, names and how a failure is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from accountdb.errors import AccountdbError, ConnectError
+from accountdb.pg import dsn as dsns
+
+Connection: TypeAlias = psycopg.Connection[TupleRow]
+
+CONNECT_TIMEOUT_S = 5
+
+
+def connect(
+    dsn: str,
+    *,
+    name: str = "DSN",
+    autocommit: bool = False,
+    timeout_s: int = CONNECT_TIMEOUT_S,
+    application: str = "migratectl",
+) -> Connection:
+    """Open a connection. ``name`` is how messages call the DSN.
+
+    Raises UsageError for a DSN that cannot be read and ConnectError for a server that cannot be
+    reached or refuses; neither shows a secret. A ``connect_timeout`` in the DSN wins.
+    """
+    params = dsns.parse(dsn, name=name)
+    params.setdefault("connect_timeout", os.environ.get("PGCONNECT_TIMEOUT", str(timeout_s)))
+    params.setdefault("application_name", application)
+    try:
+        return psycopg.connect("", autocommit=autocommit, **params)
+    except psycopg.Error as error:
+        raise _explained(error, dsn, name) from None
+
+
+def _explained(error: psycopg.Error, dsn: str, name: str) -> ConnectError:
+    """``error`` as one line with a hint that fits its cause."""
+    text = one_line(str(error), dsn)
+    hint = "check host and port, and that the server runs and listens there"
+    lowered = text.lower()
+    if "password authentication failed" in lowered or "no password supplied" in lowered:
+        hint = "check user and password (PGPASSWORD, a passfile or the DSN)"
+    elif "does not exist" in lowered and "database" in lowered:
+        hint = "check the database name, or create it: createdb NAME"
+    elif "does not exist" in lowered and "role" in lowered:
+        hint = "check the user name"
+    elif "pg_hba.conf" in lowered:
+        hint = "the server's pg_hba.conf must allow this user, database and address"
+    elif "too many" in lowered or "remaining connection slots" in lowered:
+        hint = "the server has no free connection; raise max_connections or close some"
+    return ConnectError(f"{name}: cannot connect to {dsns.shown(dsn)}: {text}", hint=hint)
+
+
+def one_line(text: str, *secrets_of: str) -> str:
+    """A server's message on one line, without libpq's preamble and without secrets."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "no reason given"
+    for marker in ("FATAL:", "failed:", "error:"):
+        if marker in last:
+            last = last.split(marker, 1)[1].strip()
+    return dsns.scrub(last, *secrets_of)
+
+
+@contextmanager
+def session(dsn: str, *, name: str = "DSN", autocommit: bool = False) -> Iterator[Connection]:
+    """A connection for one piece of work: committed at the end, rolled back on error, closed."""
+    with connect(dsn, name=name, autocommit=autocommit) as conn:
+        try:
+            yield conn
+        except psycopg.Error as error:
+            raise told(error, dsn) from error
+
+
+def told(error: psycopg.Error, *secrets_of: str) -> AccountdbError:
+    """A server's error as one line. The server's own hint is kept, scrubbed."""
+    diag = error.diag
+    message = diag.message_primary or str(error) or type(error).__name__
+    detail = f" ({diag.message_detail})" if diag.message_detail else ""
+    hint = one_line(diag.message_hint, *secrets_of) if diag.message_hint else None
+    return AccountdbError(dsns.scrub(" ".join(f"{message}{detail}".split()), *secrets_of), hint=hint)

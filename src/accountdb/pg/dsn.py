@@ -1,0 +1,80 @@
+"""Data source names: libpq URLs and ``key=value`` strings, and how they are shown.
+
+A DSN may carry a password, so nothing here ever puts libpq's own parse error into a message:
+libpq quotes the piece that it could not read, and that piece can be half a password.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from accountdb.errors import UsageError
+
+_FORMS = "use postgresql://user@host:5432/database or 'host=... dbname=...'; in a URL write @ : / # of a password as %40 %3A %2F %23"
+_SECRET_KEYS = ("password", "sslpassword", "oauth_client_secret")
+
+
+def parse(dsn: str, *, name: str = "DSN") -> dict[str, Any]:
+    """The connection parameters in ``dsn``. ``name`` is how messages call it (``--dsn``).
+
+    Raises UsageError, which never quotes the value.
+    """
+    text = dsn.strip()
+    if not text:
+        raise UsageError(f"{name} is empty", hint=_FORMS)
+    scheme = re.match(r"^postgres(?:ql)?://", text)
+    if scheme is None and "=" not in text:
+        raise UsageError(f"{name} is neither a postgresql:// URL nor a key=value string", hint=_FORMS)
+    if scheme and _ambiguous(text[scheme.end() :]):
+        raise UsageError(f"{name} has a user or password with an unescaped special character", hint=_FORMS)
+    try:
+        return dict(conninfo_to_dict(text))
+    except psycopg.ProgrammingError:
+        # "from None": the chained libpq text could show a piece of the password with --debug.
+        raise UsageError(f"{name} cannot be read as a connection string", hint=_FORMS) from None
+
+
+def _ambiguous(rest: str) -> bool:
+    """Whether libpq would split user:password@host elsewhere than the writer meant."""
+    before_query = rest.split("?", 1)[0]
+    authority = before_query.split("/", 1)[0]
+    return before_query.count("@") > 1 or ("@" in before_query and "@" not in authority) or "#" in authority
+
+
+def secrets(dsn: str) -> set[str]:
+    """The secret values in ``dsn``, as written and decoded; empty where it cannot be read."""
+    try:
+        params = parse(dsn)
+    except UsageError:
+        return set(re.findall(r"://[^:@/]*:(.+)@", dsn)) | set(re.findall(r"password\s*=\s*'?([^'\s]+)", dsn))
+    found = {str(params[key]) for key in _SECRET_KEYS if params.get(key)}
+    return found | set(re.findall(r"://[^:@/]*:([^@]+)@", dsn))
+
+
+def shown(dsn: str) -> str:
+    """``dsn`` for people: ``user@host:port/database``, never with a secret."""
+    try:
+        params = parse(dsn)
+    except UsageError:
+        return "(unreadable DSN)"
+    user = f"{params['user']}@" if params.get("user") else ""
+    where = params.get("service") or params.get("host") or params.get("hostaddr") or "local"
+    port = f":{params['port']}" if params.get("port") else ""
+    return f"{user}{where}{port}/{params.get('dbname') or ''}"
+
+
+def scrub(text: str, *dsns: str) -> str:
+    """``text`` with every secret of ``dsns``, and whatever looks like a DSN's password, masked."""
+    for secret in sorted({s for dsn in dsns for s in secrets(dsn)}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = re.sub(r"(postgres(?:ql)?://[^:@/\s]*):[^@\s]+@", r"\1:***@", text)
+    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s']+)", r"\1***", text)
+
+
+def with_params(dsn: str, **params: str) -> str:
+    """``dsn`` as a key=value string with ``params`` set or replaced."""
+    return make_conninfo("", **{**parse(dsn), **params})
