@@ -1,0 +1,1 @@
+"""Inspection of tables: what the catalog says, as plain values."""

@@ -1,0 +1,1 @@
+"""The two commands. This is the only room that prints and exits."""

@@ -1,0 +1,1 @@
+"""Comparing and merging the data of two regions."""

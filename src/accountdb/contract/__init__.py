@@ -1,0 +1,1 @@
+"""The rules that every region follows, pure: the row contract and the row order."""

@@ -1,0 +1,1 @@
+"""Guards: the generated triggers that settle conflicts while a replication worker applies changes."""

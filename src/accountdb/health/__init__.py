@@ -1,0 +1,1 @@
+"""Status and checks of regions, composed from what the features report."""

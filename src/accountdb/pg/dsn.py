@@ -14,7 +14,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from accountdb.errors import UsageError
 
-_FORMS = "use postgresql://user@host:5432/database or 'host=... dbname=...'; in a URL write @ : / # of a password as %40 %3A %2F %23"
+_FORMS = (
+    "use postgresql://user@host:5432/database or 'host=... dbname=...';"
+    " in a URL write @ : / # of a password as %40 %3A %2F %23"
+)
 _SECRET_KEYS = ("password", "sslpassword", "oauth_client_secret")
 
 

@@ -1,0 +1,1 @@
+"""Two-way replication by an existing engine: pglogical, or native logical replication."""

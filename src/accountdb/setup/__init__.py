@@ -1,0 +1,1 @@
+"""Preparing regions: init, join, leave, reset; composed from the features."""

@@ -1,0 +1,85 @@
+"""The options that commands share, and how their values become regions and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from accountdb.errors import UsageError
+from accountdb.pg import dsn as dsns
+from accountdb.replication.model import Mode
+
+Dsn = Annotated[
+    str | None,
+    typer.Option("--dsn", envvar="DB_URL", metavar="DSN", help="The database: a libpq URL or key=value string."),
+]
+CnDsn = Annotated[str | None, typer.Option("--cn", envvar="CN_DSN", metavar="DSN", help="The region CN.")]
+GlobalDsn = Annotated[
+    str | None, typer.Option("--global", envvar="GLOBAL_DSN", metavar="DSN", help="The region Global.")
+]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node",
+        metavar="NAME=DSN",
+        help="A region by name, two or more times, instead of --cn and --global.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Subscription = Annotated[
+    str | None,
+    typer.Option("--subscription", metavar="NAME", help="One subscription; all of the region when left out."),
+]
+
+
+def one(dsn: str | None) -> str:
+    """The DSN of a command on one region. Raises UsageError where there is none or it is unreadable."""
+    if not dsn:
+        raise UsageError(
+            "no database given",
+            hint="--dsn postgresql://user@host/database, or the environment variable DB_URL",
+        )
+    dsns.parse(dsn, name="--dsn")
+    return dsn
+
+
+def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *, least: int = 2) -> dict[str, str]:
+    """The regions of a command on several, by name: ``--node`` where given, else ``--cn``, ``--global``."""
+    found: dict[str, str] = {}
+    for entry in nodes or ():
+        name, separator, dsn = entry.partition("=")
+        if not separator or not name or "://" in name or " " in name:
+            raise UsageError("--node takes NAME=DSN", hint="--node node_cn=postgresql://user@host/database")
+        if name in found:
+            raise UsageError(f"--node names {name} twice")
+        found[name] = dsn
+    if not nodes:
+        found = {name: dsn for name, dsn in (("cn", cn), ("global", global_)) if dsn}
+    if len(found) < least:
+        raise UsageError(
+            f"{least} regions are needed, {len(found)} given",
+            hint="--cn DSN --global DSN (or CN_DSN and GLOBAL_DSN), or --node NAME=DSN for each",
+        )
+    for name, dsn in found.items():
+        dsns.parse(dsn, name=f"--node {name}" if nodes else f"--{name}")
+    return found
+
+
+def some(dsn: str | None, cn: str | None, global_: str | None) -> dict[str, str]:
+    """The one region of ``--dsn``, else the two of ``--cn`` and ``--global``."""
+    if dsn:
+        return {"": one(dsn)}
+    if cn or global_:
+        return regions(cn, global_, None)
+    return {"": one(dsn)}
+
+
+def mode(text: str) -> Mode:
+    """``text`` as a mode. Raises UsageError, which names the three."""
+    try:
+        return Mode(text)
+    except ValueError:
+        raise UsageError(f"unknown mode {text!r}", hint=f"one of {', '.join(Mode)}") from None

@@ -1,0 +1,113 @@
+"""migratectl init and migratectl region: taking part in replication."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from accountdb.cli import options, report
+from accountdb.errors import UsageError
+from accountdb.pg import dsn as dsns
+from accountdb.replication.model import JoinRequest
+from accountdb.setup import join as joining
+from accountdb.setup.init import InitRequest
+from accountdb.setup.init import init as prepare
+
+app = typer.Typer(help="Join a region to another, leave it, pause and resume its streams.", no_args_is_help=True)
+
+
+def init(
+    dsn: options.Dsn = None,
+    mode: Annotated[
+        str,
+        typer.Option("--mode", envvar="REPLICATION_MODE", metavar="MODE", help="pgsync, pglogical or native."),
+    ] = "pgsync",
+    node: Annotated[str | None, typer.Option("--node", metavar="NAME", help="This region's node name.")] = None,
+    admin_dsn: Annotated[
+        str | None,
+        typer.Option("--admin-dsn", metavar="DSN", help="A superuser, for what an ordinary role may not do."),
+    ] = None,
+    grant_to: Annotated[
+        str | None,
+        typer.Option("--grant-to", metavar="ROLE", help="The business role: what it needs, no more."),
+    ] = None,
+) -> int:
+    """Prepare a database for a mode: schema, row contract, extension, guards, rights.
+
+    Run by an ordinary role it does all that this role may, says what is missing and what an
+    administrator must run, and can be run again. DB_ADMIN_USER and DB_ADMIN_PASS in the
+    environment stand for --admin-dsn.
+    """
+    target = options.one(dsn)
+    request = InitRequest(target, options.mode(mode), node, admin_dsn or _admin_from_environment(target), grant_to)
+    report.show(prepare(request))
+    return 0
+
+
+def _admin_from_environment(dsn: str) -> str | None:
+    user = os.environ.get("DB_ADMIN_USER")
+    if not user:
+        if os.environ.get("DB_ADMIN_PASS"):
+            raise UsageError("DB_ADMIN_PASS is set and DB_ADMIN_USER is not", hint="set both, or neither")
+        return None
+    password = os.environ.get("DB_ADMIN_PASS")
+    return dsns.with_params(dsn, user=user, **({"password": password} if password else {}))
+
+
+@app.command()
+def join(
+    node: Annotated[str, typer.Option("--node", envvar="NODE_NAME", metavar="NAME", help="This region's node name.")],
+    node_dsn: Annotated[
+        str,
+        typer.Option("--node-dsn", envvar="NODE_DSN", metavar="DSN", help="How the other region reaches this one."),
+    ],
+    subscription: Annotated[
+        str,
+        typer.Option(
+            "--subscription",
+            envvar="SUBSCRIPTION_NAME",
+            metavar="NAME",
+            help="The subscription to make here.",
+        ),
+    ],
+    provider_dsn: Annotated[
+        str,
+        typer.Option("--provider-dsn", envvar="PROVIDER_DSN", metavar="DSN", help="How this region reaches the other."),
+    ],
+    dsn: options.Dsn = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", metavar="MODE", help="pglogical or native; the mode of init when left out."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="TABLE", help="A table of public that is not replicated."),
+    ] = None,
+) -> int:
+    """Follow another region, after a check of both. Copies no rows; joining twice changes nothing."""
+    request = JoinRequest(node, node_dsn, subscription, provider_dsn, tuple(exclude or ()))
+    report.show(joining.join(options.one(dsn), request, options.mode(mode) if mode else None))
+    return 0
+
+
+@app.command()
+def leave(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
+    """Stop following, and stop offering changes when nobody follows any more."""
+    report.show(joining.leave(options.one(dsn), subscription))
+    return 0
+
+
+@app.command()
+def pause(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
+    """Stop applying; the provider keeps what comes, until resume."""
+    report.show(joining.pause(options.one(dsn), subscription))
+    return 0
+
+
+@app.command()
+def resume(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
+    """Apply again, at once, also where a failed worker waits before its next try."""
+    report.show(joining.resume(options.one(dsn), subscription))
+    return 0

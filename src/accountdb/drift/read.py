@@ -1,0 +1,68 @@
+"""Reading a structure from the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from accountdb.drift.kinds import KINDS
+from accountdb.drift.normal import settled
+from accountdb.drift.rules import reason
+from accountdb.drift.structure import SCHEMAS, Attribute, Definition, Identity, LeftOut, Structure, identity
+from accountdb.pg.connect import Connection
+from accountdb.sql import block
+
+_ATTEMPTS = 3
+
+
+def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Structure:
+    """The structure of ``schemas`` in the database of ``conn``.
+
+    On an idle connection: one REPEATABLE READ READ ONLY transaction. Inside a transaction of the
+    caller: what that transaction sees, its own uncommitted changes included; no setting of the
+    caller is left changed. Any role may read; nothing is locked beyond the catalog.
+
+    Raises psycopg.Error. ``pg_get_*def`` look at the newest catalog, not at the snapshot, so an
+    object dropped by another session meanwhile counts as gone, or the reading is begun again.
+    """
+    if conn.info.transaction_status is not TransactionStatus.IDLE:
+        return _read(conn, schemas)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _read(conn, schemas, own=True)
+        except psycopg.errors.InternalError_:  # "cache lookup failed": dropped between two looks
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _read(conn: Connection, schemas: Sequence[str], *, own: bool = False) -> Structure:
+    objects: dict[Identity, Definition] = {}
+    left_out: list[LeftOut] = []
+    # Rolled back although nothing was written: inside a caller's transaction that undoes the settings.
+    with conn.transaction(force_rollback=True):
+        if own:
+            conn.execute(block("drift/session.sql", "own_snapshot").encode())
+        conn.execute(block("drift/session.sql", "pin").encode())
+        for kind in KINDS:
+            query = block(f"drift/{kind}.sql", "read").encode()
+            for schema, owner, name, attributes in conn.execute(query, {"schemas": list(schemas)}):
+                found = identity(kind, schema, owner, name)
+                definition = _definition(kind, attributes)
+                if definition is None:
+                    continue
+                why = reason(found, definition)
+                if why is None:
+                    objects[found] = definition
+                else:
+                    left_out.append(LeftOut(found, why))
+    return Structure(objects, tuple(sorted(left_out, key=lambda left: left.identity)))
+
+
+def _definition(kind: str, attributes: dict[str, Attribute]) -> Definition | None:
+    """The attributes that have a value; None for an object whose definition is gone meanwhile."""
+    if attributes.get("definition", "") is None:
+        return None
+    return {name: settled(kind, value) for name, value in attributes.items() if value is not None}

@@ -1,0 +1,116 @@
+"""What a session is and may do: role, rights, waiting for locks."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from accountdb.errors import AccountdbError
+from accountdb.pg.connect import Connection
+
+
+@dataclass(frozen=True)
+class Role:
+    """The role of a session, and what decides over the operations of accountdb."""
+
+    name: str
+    superuser: bool
+    replication: bool
+    create_subscription: bool
+    create_database: bool
+    database: str
+    database_owner: str
+
+
+def role(conn: Connection) -> Role:
+    """The session's current role. On servers before 16 nobody has ``create_subscription``."""
+    row = conn.execute(
+        """
+        SELECT r.rolname, r.rolsuper, r.rolreplication,
+               EXISTS (SELECT FROM pg_catalog.pg_roles AS p WHERE p.rolname = 'pg_create_subscription'
+                       AND pg_catalog.pg_has_role(current_user, p.oid, 'USAGE')),
+               r.rolcreatedb, d.datname, pg_catalog.pg_get_userbyid(d.datdba)
+        FROM pg_catalog.pg_roles AS r, pg_catalog.pg_database AS d
+        WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
+        """
+    ).fetchone()
+    assert row is not None
+    return Role(*row)
+
+
+def act_as_owner(conn: Connection) -> None:
+    """For the rest of this transaction, make an administrator act as the owner of the account tables.
+
+    So what a command creates belongs to the same role, whoever runs the command. An ordinary role
+    stays what it is.
+    """
+    if not role(conn).superuser:
+        return
+    row = conn.execute(
+        """
+        SELECT pg_catalog.pg_get_userbyid(coalesce(
+            (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass('public.users')),
+            (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'accountdb'),
+            (SELECT d.datdba FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())))
+        """
+    ).fetchone()
+    assert row is not None
+    conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row[0])))
+
+
+@contextmanager
+def advisory_lock(conn: Connection, key: int, *, busy: str, wait_s: float = 30.0) -> Iterator[None]:
+    """Hold the session advisory lock ``key``; ``busy`` is the error's text when it stays taken.
+
+    It polls: a waiter blocked inside pg_advisory_lock holds a snapshot, and CREATE INDEX
+    CONCURRENTLY of the holder would wait for that snapshot for ever.
+    """
+    deadline = time.monotonic() + wait_s
+    while not _try_lock(conn, key):
+        if time.monotonic() > deadline:
+            raise AccountdbError(busy, hint="wait for the other run to end, then try again")
+        time.sleep(random.uniform(0.05, 0.2))
+    try:
+        yield
+    finally:
+        if not conn.closed and not conn.broken:
+            conn.rollback()
+            conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
+            conn.commit()
+
+
+def _try_lock(conn: Connection, key: int) -> bool:
+    row = conn.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
+    conn.commit()
+    return bool(row and row[0])
+
+
+def same_database(a: Connection, b: Connection) -> bool:
+    """Whether two connections lead to one database, whatever the host names say.
+
+    Proved by an advisory lock taken on one side and looked for on the other.
+    """
+    key = random.SystemRandom().getrandbits(62)
+    a.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (key,))
+    try:
+        row = b.execute(
+            """
+            SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
+                           WHERE locktype = 'advisory' AND objsubid = 1
+                             AND ((classid::bigint << 32) | objid::bigint) = %s
+                             AND database = (SELECT oid FROM pg_catalog.pg_database
+                                             WHERE datname = pg_catalog.current_database()))
+            """,
+            (key,),
+        ).fetchone()
+        return bool(row and row[0])
+    finally:
+        for conn in (a, b):
+            if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                conn.rollback()

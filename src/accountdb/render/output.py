@@ -1,0 +1,79 @@
+"""The two outputs: data on stdout, messages on stderr. NO_COLOR is honoured by both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def stdout() -> Console:
+    """Where data goes. Made anew, so that it follows a redirected sys.stdout."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False)
+
+
+def stderr() -> Console:
+    """Where progress, warnings and errors go."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+def say(line: str) -> None:
+    """One line of data."""
+    stdout().print(line)
+
+
+def tell(line: str, *, style: str | None = None) -> None:
+    """One line for the person, not for the pipe."""
+    stderr().print(line, style=style)
+
+
+def as_json(value: Any) -> str:
+    """A result dataclass, or a structure of them, as one JSON document."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(found) for key, found in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(found) for found in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; in a pipe one line a row, values separated by tabs, without a heading."""
+    console = stdout()
+    if not console.is_terminal:
+        for row in rows:
+            console.print("\t".join(row))
+        return
+    drawn = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*row)
+    console.print(drawn)
+
+
+def bytes_text(count: int | None) -> str:
+    """A number of bytes for people; ``unknown`` for None."""
+    if count is None:
+        return "unknown"
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1024 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{count} bytes"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration for people; ``unknown`` for None."""
+    return "unknown" if seconds is None else f"{seconds:.1f} s"

@@ -1,0 +1,58 @@
+"""What both engines read and write in the same way."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from accountdb.pg.connect import Connection
+from accountdb.replication.model import Mode, Slot
+from accountdb.sql import block
+
+_FILE = "replication/common.sql"
+
+
+def node(conn: Connection) -> tuple[str | None, Mode]:
+    """The region's node name and mode; (None, pgsync) where it has none yet."""
+    found = conn.execute("SELECT pg_catalog.to_regclass('accountdb.node') IS NOT NULL").fetchone()
+    row = conn.execute(block(_FILE, "node")).fetchone() if found and found[0] else None
+    return (row[0], Mode(row[1])) if row else (None, Mode.PGSYNC)
+
+
+def set_node(conn: Connection, name: str, mode: Mode) -> None:
+    """Give this region its node name and mode."""
+    conn.execute(block(_FILE, "set_node"), {"node": name, "mode": mode})
+
+
+def set_node_setting(conn: Connection, name: str) -> bool:
+    """Make pglogical.node_name a setting of this database. Only a superuser may: False otherwise."""
+    try:
+        with conn.transaction():
+            conn.execute(
+                sql.SQL("ALTER DATABASE {} SET pglogical.node_name = {}").format(
+                    sql.Identifier(conn.info.dbname), sql.Literal(name)
+                )
+            )
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def pending(conn: Connection) -> tuple[str, ...]:
+    """Names of the subscriptions that wait for their provider."""
+    return tuple(name for (name,) in conn.execute(block(_FILE, "pending")))
+
+
+def add_pending(conn: Connection, name: str, mode: Mode) -> None:
+    """Note that a subscription waits for its provider."""
+    conn.execute(block(_FILE, "add_pending"), {"name": name, "mode": mode})
+
+
+def drop_pending(conn: Connection, name: str | None = None) -> tuple[str, ...]:
+    """Forget one waiting subscription, or all. Returns those that were forgotten."""
+    return tuple(found for (found,) in conn.execute(block(_FILE, "drop_pending"), {"name": name}))
+
+
+def followers(conn: Connection, plugin: str) -> tuple[Slot, ...]:
+    """Who follows this region with the engine whose output plugin is ``plugin``."""
+    return tuple(Slot(*row) for row in conn.execute(block(_FILE, "followers"), {"plugin": plugin}))

@@ -1,0 +1,175 @@
+"""Native logical replication: a publication, a slot on the provider, a subscription here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from accountdb.catalog.tables import Table
+from accountdb.errors import AccountdbError
+from accountdb.pg.connect import Connection, one_line
+from accountdb.pg.dsn import with_params
+from accountdb.replication import common
+from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
+from accountdb.sql import block
+
+_FILE = "replication/native.sql"
+_PUBLICATION = sql.Identifier(SET_NAME)
+
+
+class Native:
+    """The engine of mode ``native``."""
+
+    mode = Mode.NATIVE
+
+    def standing(self, conn: Connection) -> Standing:
+        """See Engine. ``received_lsn`` is empty until the provider has been heard."""
+        node, mode = common.node(conn)
+        found = [
+            Subscription(name, _state(enabled, running, heard), slot)
+            for name, enabled, slot, running, heard in conn.execute(
+                block(_FILE, "subscriptions"), {"publication": SET_NAME}
+            )
+        ]
+        names = {subscription.name for subscription in found}
+        found += [Subscription(name, State.PENDING, None) for name in common.pending(conn) if name not in names]
+        return Standing(node, mode, tuple(found), common.followers(conn, "pgoutput"))
+
+    def short_tables(self, conn: Connection) -> tuple[str, ...]:
+        """See Engine."""
+        return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
+
+    def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
+        """See Engine."""
+        with conn.transaction():
+            common.set_node(conn, request.node, self.mode)
+            if not self.offers(conn):
+                conn.execute(
+                    sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert, update, delete')").format(_PUBLICATION)
+                )
+            published = set(conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall())
+            missing = [table.identifier for table in tables if (table.schema, table.name) not in published]
+            if missing:
+                conn.execute(
+                    sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(_PUBLICATION, sql.SQL(", ").join(missing))
+                )
+        common.set_node_setting(conn, request.node)
+
+    def offers(self, provider: Connection) -> bool:
+        """See Engine."""
+        row = provider.execute(block(_FILE, "publication"), {"name": SET_NAME}).fetchone()
+        return bool(row and row[0])
+
+    def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
+        """See Engine.
+
+        The slot is made first and by itself, so a crash before the subscription leaves a slot that
+        the next run takes over: what was written in between is not lost.
+        """
+        if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
+            common.drop_pending(conn, request.subscription)
+            return self._refresh(conn, request)
+        slot = slot_name(request.node, request.subscription)
+        standing = provider.execute(block(_FILE, "slot"), {"slot": slot}).fetchone()
+        if standing is None:
+            provider.execute(block(_FILE, "create_slot"), {"slot": slot})
+        elif standing[0] != "pgoutput" or standing[1]:
+            raise AccountdbError(
+                f"replication slot {slot} on the provider is in use by another subscriber",
+                hint="choose another --subscription name, or leave with the other subscriber first",
+            )
+        try:
+            with conn.transaction():
+                conn.execute(
+                    sql.SQL(
+                        "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
+                        " WITH (create_slot = false, slot_name = {}, copy_data = false, origin = none)"
+                    ).format(
+                        sql.Identifier(request.subscription),
+                        sql.Literal(_connection(request)),
+                        _PUBLICATION,
+                        sql.Literal(slot),
+                    )
+                )
+                common.drop_pending(conn, request.subscription)
+        except psycopg.Error:
+            if standing is None:
+                provider.execute(block(_FILE, "drop_slot"), {"slot": slot})
+            raise
+        return Outcome.CREATED
+
+    def _refresh(self, conn: Connection, request: JoinRequest) -> Outcome:
+        name = sql.Identifier(request.subscription)
+        wanted = _connection(request)
+        try:
+            row = conn.execute(block(_FILE, "connection"), {"name": request.subscription}).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            row = None  # only a superuser reads it back: setting it again is harmless
+        outcome = Outcome.UNCHANGED
+        if row is None or row[0] != wanted:
+            conn.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(name, sql.Literal(wanted)))
+            outcome = Outcome.UPDATED
+        if self._enabled(conn, request.subscription):
+            conn.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(name))
+        return outcome
+
+    def _enabled(self, conn: Connection, name: str) -> bool:
+        return any(s.name == name and s.state is not State.DISABLED for s in self.standing(conn).subscriptions)
+
+    def unsubscribe(self, conn: Connection, name: str) -> str | None:
+        """See Engine. Where the provider cannot be reached its slot stays, and the remark says so."""
+        subscription = sql.Identifier(name)
+        if not any(s.name == name and s.slot for s in self.standing(conn).subscriptions):
+            common.drop_pending(conn, name)
+            return None
+        slot = next(s.slot for s in self.standing(conn).subscriptions if s.name == name)
+        try:
+            conn.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+        except psycopg.OperationalError as error:
+            if conn.closed:
+                raise
+            return self._drop_alone(conn, subscription, slot, error)
+        return None
+
+    def _drop_alone(
+        self, conn: Connection, subscription: sql.Identifier, slot: str | None, error: psycopg.Error
+    ) -> str:
+        conn.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
+        conn.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
+        conn.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+        return (
+            f"the provider was not reached ({one_line(str(error))}); there, an administrator runs:"
+            f" SELECT pg_drop_replication_slot('{slot}')"
+        )
+
+    def withdraw(self, conn: Connection) -> None:
+        """See Engine."""
+        conn.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(_PUBLICATION))
+
+    def pause(self, conn: Connection, name: str) -> None:
+        """See Engine."""
+        conn.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
+
+    def resume(self, conn: Connection, name: str) -> None:
+        """See Engine."""
+        if any(s.name == name and s.state is State.DOWN for s in self.standing(conn).subscriptions):
+            self.pause(conn, name)
+        conn.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+
+
+def slot_name(node: str, subscription: str) -> str:
+    """The slot on the provider: unique for each follower, within PostgreSQL's alphabet and length."""
+    return re.sub(r"[^a-z0-9_]", "_", f"{node}_{subscription}".lower())[:63]
+
+
+def _connection(request: JoinRequest) -> str:
+    return with_params(request.provider_dsn)
+
+
+def _state(enabled: bool, running: bool, heard: bool) -> State:
+    if not enabled:
+        return State.DISABLED
+    return State.REPLICATING if running and heard else State.DOWN

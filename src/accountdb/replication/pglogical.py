@@ -1,0 +1,139 @@
+"""pglogical 2.4: node, replication set rep_all, subscription. The steps are the region file's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from accountdb.catalog.tables import Table
+from accountdb.errors import MissingRightError
+from accountdb.pg.connect import Connection
+from accountdb.replication import common
+from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
+from accountdb.sql import block
+
+_FILE = "replication/pglogical.sql"
+_REGION_FILE = "schema_pglogical_region.sql"
+_STATES = {
+    "replicating": State.REPLICATING,
+    "initializing": State.INITIALIZING,
+    "disabled": State.DISABLED,
+}
+
+
+class Pglogical:
+    """The engine of mode ``pglogical``."""
+
+    mode = Mode.PGLOGICAL
+
+    def standing(self, conn: Connection) -> Standing:
+        """See Engine."""
+        node, mode = common.node(conn)
+        found = [
+            Subscription(name, _STATES.get(status, State.DOWN), slot)
+            for name, status, slot in self._subscriptions(conn)
+        ]
+        names = {subscription.name for subscription in found}
+        found += [Subscription(name, State.PENDING, None) for name in common.pending(conn) if name not in names]
+        return Standing(node, mode, tuple(found), common.followers(conn, "pglogical_output"))
+
+    def _subscriptions(self, conn: Connection) -> list[tuple[str, str, str | None]]:
+        may = conn.execute(block(_FILE, "may_read")).fetchone()
+        if may and may[0]:
+            return list(conn.execute(block(_FILE, "subscriptions")).fetchall())
+        if may and may[1]:
+            return list(conn.execute(block(_FILE, "states")).fetchall())
+        raise MissingRightError(
+            f"role {conn.info.user} may not see the pglogical subscriptions",
+            hint=f"an administrator runs: migratectl init --mode pglogical --grant-to {conn.info.user}",
+        )
+
+    def short_tables(self, conn: Connection) -> tuple[str, ...]:
+        """See Engine."""
+        return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
+
+    def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
+        """See Engine. Which tables go into the set is the region file's own rule."""
+        with self._settings(conn, request), conn.transaction():
+            conn.execute(block(_REGION_FILE, "node"))
+            conn.execute(block(_REGION_FILE, "replication_set"))
+
+    def offers(self, provider: Connection) -> bool:
+        """See Engine."""
+        try:
+            return provider.execute(block(_FILE, "local_node")).fetchone() is not None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return False
+
+    def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
+        """See Engine."""
+        standing = conn.execute(block(_FILE, "interface"), {"name": request.subscription}).fetchone()
+        with self._settings(conn, request):
+            if standing is not None and standing[2] != request.provider_dsn:
+                self._redirect(conn, request, *standing[:2])
+                return Outcome.UPDATED
+            with conn.transaction():
+                conn.execute(block(_REGION_FILE, "subscription"))
+        return Outcome.UNCHANGED if standing else Outcome.CREATED
+
+    def _redirect(self, conn: Connection, request: JoinRequest, provider_node: str, interface: str) -> None:
+        """Point a subscription at a new connection string: a new interface, then drop the old one."""
+        fresh = "accountdb_a" if interface != "accountdb_a" else "accountdb_b"
+        with conn.transaction():
+            conn.execute(
+                "SELECT pglogical.alter_node_add_interface(%s, %s, %s)",
+                (provider_node, fresh, request.provider_dsn),
+            )
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (request.subscription, fresh))
+            conn.execute("SELECT pglogical.alter_node_drop_interface(%s, %s)", (provider_node, interface))
+        self._bounce(conn, request.subscription)
+
+    @contextmanager
+    def _settings(self, conn: Connection, request: JoinRequest) -> Iterator[None]:
+        """The request as settings of the session, which is how the region file takes it."""
+        conn.execute(
+            block(_FILE, "settings"),
+            {
+                "node": request.node,
+                "node_dsn": request.node_dsn,
+                "subscription": request.subscription,
+                "provider_dsn": request.provider_dsn,
+                "exclude": list(request.exclude),
+            },
+        )
+        try:
+            yield
+        finally:
+            if not conn.broken:
+                conn.execute(block(_FILE, "forget_settings"))
+
+    def unsubscribe(self, conn: Connection, name: str) -> str | None:
+        """See Engine. pglogical drops the provider's slot where it can reach it, and goes on otherwise."""
+        common.drop_pending(conn, name)
+        conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
+        return None
+
+    def withdraw(self, conn: Connection) -> None:
+        """See Engine."""
+        row = conn.execute(block(_FILE, "local_node")).fetchone()
+        if row is None:
+            return
+        conn.execute("SELECT pglogical.drop_replication_set(%s, true)", (SET_NAME,))
+        conn.execute("SELECT pglogical.drop_node(%s, true)", (row[0],))
+
+    def pause(self, conn: Connection, name: str) -> None:
+        """See Engine."""
+        conn.execute("SELECT pglogical.alter_subscription_disable(%s, true)", (name,))
+
+    def resume(self, conn: Connection, name: str) -> None:
+        """See Engine."""
+        self._bounce(conn, name)
+
+    def _bounce(self, conn: Connection, name: str) -> None:
+        # A failed worker waits 10 to 180 s, and a running one keeps its old settings, until this.
+        standing = {s.name: s.state for s in self.standing(conn).subscriptions}
+        if standing.get(name) is not State.DISABLED:
+            self.pause(conn, name)
+        conn.execute("SELECT pglogical.alter_subscription_enable(%s, true)", (name,))

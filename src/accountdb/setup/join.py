@@ -1,0 +1,279 @@
+"""``migratectl region join|leave|pause|resume``: check first, then act, and say what is left to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import psycopg
+
+from accountdb.catalog.tables import Table, read_tables
+from accountdb.compare.content import differing, read_content
+from accountdb.contract.row_contract import candidates, violations
+from accountdb.drift.compare import Drift
+from accountdb.drift.describe import describe
+from accountdb.drift.verify import compare_regions
+from accountdb.errors import AccountdbError, Refused, UsageError
+from accountdb.pg import dsn as dsns
+from accountdb.pg import session
+from accountdb.pg.connect import Connection, connect
+from accountdb.replication import common
+from accountdb.replication.engine import Engine, engine_for, standing
+from accountdb.replication.facts import problems, read_facts
+from accountdb.replication.model import JoinRequest, Mode, Outcome, State, Subscription
+from accountdb.setup.init import install_guards
+from accountdb.setup.report import Report
+
+_STREAM_WAIT_S = 15.0
+
+
+def join(dsn: str, request: JoinRequest, mode: Mode | None = None) -> Report:
+    """Join the region at ``dsn`` to its provider, in ``mode`` (None: the one that init noted).
+
+    Everything is checked on both sides before anything is written. Joining again changes nothing
+    but a connection string that is new. Where the provider has not joined yet, the subscription
+    is noted, and the provider's own join makes it.
+    """
+    dsns.parse(request.node_dsn, name="--node-dsn")
+    with ExitStack() as stack:
+        conn = stack.enter_context(connect(dsn, name="--dsn", autocommit=True))
+        provider = stack.enter_context(connect(request.provider_dsn, name="--provider-dsn", autocommit=True))
+        engine = engine_for(mode or _noted_mode(conn))
+        report = Report()
+        tables = _preflight(conn, provider, engine, request)
+        touched = install_guards(conn, read_tables(conn), request.exclude)
+        if touched:
+            report.done("guards", ", ".join(touched))
+        engine.offer(conn, request, tables)
+        _subscribe(conn, provider, engine, request, report)
+        _complete_provider(conn, provider, engine, request, report)
+        _tell_content(conn, provider, tables, report)
+    return report
+
+
+def _noted_mode(conn: Connection) -> Mode:
+    _, mode = common.node(conn)
+    if mode is Mode.PGSYNC:
+        raise UsageError(
+            "this region was not prepared for streams",
+            hint="migratectl init --mode native or --mode pglogical, or --mode here",
+        )
+    return mode
+
+
+def _preflight(conn: Connection, provider: Connection, engine: Engine, request: JoinRequest) -> tuple[Table, ...]:
+    """Check both sides; the tables that will be offered. Raises with every problem that it found."""
+    if session.same_database(conn, provider):
+        raise Refused(
+            "--dsn and --provider-dsn lead to the same database",
+            hint="--provider-dsn names the other region",
+        )
+    name, _ = common.node(conn)
+    current = standing(conn)
+    if current.joined and name not in (None, request.node):
+        raise UsageError(
+            f"this region has joined as {name}, not {request.node}",
+            hint=f"--node {name}, or region leave first",
+        )
+    _check_servers(conn, provider, engine, request, current.subscriptions)
+    tables = candidates(read_tables(conn), request.exclude)
+    if not tables:
+        raise AccountdbError("there are no account tables here", hint="migratectl init first")
+    _check_tables(conn, provider, engine, tables)
+    return tables
+
+
+def _check_servers(
+    conn: Connection,
+    provider: Connection,
+    engine: Engine,
+    request: JoinRequest,
+    standing_here: Sequence[Subscription],
+) -> None:
+    fresh = not any(s.name == request.subscription and s.slot for s in standing_here)
+    found = [f"this region: {p}" for p in problems(read_facts(conn), engine.mode, provides=fresh, receives=fresh)]
+    there = problems(read_facts(provider), engine.mode, provides=fresh, receives=False)
+    found += [f"provider: {p}" for p in there]
+    if found:
+        raise AccountdbError(_listed("cannot join", found), hint="mend it, then run the same command again")
+
+
+def _check_tables(conn: Connection, provider: Connection, engine: Engine, tables: Sequence[Table]) -> None:
+    unfit = [f"public.{t.name}: {'; '.join(violations(t))}" for t in tables if violations(t)]
+    if unfit:
+        raise Refused(
+            _listed("tables outside the row contract", unfit),
+            hint="mend the table, or leave it out with --exclude TABLE (on both sides)",
+        )
+    for side, where in ((conn, "this region"), (provider, "the provider")):
+        short = engine.short_tables(side) if engine.offers(side) else ()
+        if short:
+            raise Refused(
+                f"{where}: rep_all leaves out columns or rows of {', '.join(short)}, which breaks the stream",
+                hint="take the table out of the set and let region join add it whole",
+            )
+    names = {t.name for t in tables}
+    drifts = [d for d in compare_regions(conn, provider, ("public",)) if _concerns(d, names)]
+    if drifts:
+        lines = [describe(drift) for drift in drifts[:10]]
+        more = [f"and {len(drifts) - 10} more"] if len(drifts) > 10 else []
+        raise AccountdbError(
+            _listed("the two regions differ in structure", lines + more),
+            hint="migratectl migrate on both; migratectl verify names what is off",
+        )
+
+
+def _concerns(drift: Drift, tables: set[str]) -> bool:
+    """Whether a difference is about a table that is to be replicated."""
+    if drift.kind in ("table", "column", "constraint", "index"):
+        return (drift.identity.owner or drift.name) in tables
+    return drift.kind in ("enum", "domain")
+
+
+def _listed(what: str, lines: Sequence[str]) -> str:
+    if len(lines) == 1:
+        return f"{what}: {lines[0]}"
+    return "\n".join([f"{what}, {len(lines)} problems:", *(f"  - {line}" for line in lines)])
+
+
+def _subscribe(conn: Connection, provider: Connection, engine: Engine, request: JoinRequest, report: Report) -> None:
+    if not engine.offers(provider):
+        common.add_pending(conn, request.subscription, engine.mode)
+        report.done("node", f"{request.node} offers its changes")
+        report.warn(
+            "subscription",
+            f"{request.subscription} waits: the provider has not joined yet",
+            "run region join on the provider; it makes this subscription too",
+        )
+        return
+    outcome = engine.subscribe(conn, provider, request)
+    detail = f"{request.subscription} from {dsns.shown(request.provider_dsn)}"
+    if outcome is Outcome.UNCHANGED:
+        report.unchanged("subscription", detail)
+    else:
+        report.done("subscription", f"{detail}, {outcome}")
+    _await_stream(conn, engine, request.subscription, report)
+
+
+def _await_stream(conn: Connection, engine: Engine, name: str, report: Report) -> None:
+    deadline = time.monotonic() + _STREAM_WAIT_S
+    state = State.DOWN
+    while time.monotonic() < deadline:
+        state = next((s.state for s in engine.standing(conn).subscriptions if s.name == name), State.DOWN)
+        if state in (State.REPLICATING, State.DISABLED):
+            break
+        time.sleep(0.1)
+    if state is State.REPLICATING:
+        report.unchanged("stream", f"{name} is replicating")
+    else:
+        report.warn("stream", f"{name} is {state}", "migratectl status says why")
+
+
+def _complete_provider(
+    conn: Connection, provider: Connection, engine: Engine, request: JoinRequest, report: Report
+) -> None:
+    """Make the subscription that the provider asked for before this region had joined."""
+    try:
+        node, _ = common.node(provider)
+        waiting = common.pending(provider)
+    except psycopg.Error as error:
+        report.warn("provider", f"cannot be read there: {error.diag.message_primary}", "run region join there again")
+        return
+    for name in waiting if node else ():
+        theirs = JoinRequest(str(node), request.provider_dsn, name, request.node_dsn)
+        try:
+            engine.subscribe(provider, conn, theirs)
+        except psycopg.Error as error:
+            reason = dsns.scrub(error.diag.message_primary or str(error), request.node_dsn, request.provider_dsn)
+            report.warn("provider", f"{name} could not be made on {node}: {reason}", "run region join there again")
+            continue
+        report.done("provider", f"{node}: {name} created")
+        _await_stream(provider, engine, name, report)
+
+
+def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table], report: Report) -> None:
+    """Say where both sides hold rows that differ: a join copies none."""
+    try:
+        here, there = read_content(conn, tables), read_content(provider, tables)
+    except psycopg.errors.InsufficientPrivilege as error:
+        report.warn("content", f"not compared: {error.diag.message_primary}")
+        return
+    for name in differing(here, there):
+        report.warn(
+            "content",
+            f"{name} differs: {here[name].rows} rows here, {there[name].rows} on the provider; nothing was copied",
+            "rows written before the join are brought together by: migratectl merge --cn DSN --global DSN",
+        )
+
+
+def leave(dsn: str, subscription: str | None = None) -> Report:
+    """Drop one subscription of the region, or all of them and what the region offers.
+
+    While another region still follows this one, what it offers stays, and the report says so.
+    """
+    report = Report()
+    with connect(dsn, name="--dsn", autocommit=True) as conn:
+        engine, names = _chosen(conn, subscription)
+        for name in names:
+            remark = engine.unsubscribe(conn, name)
+            if remark:
+                report.warn("subscription", f"{name} dropped, but {remark}")
+            else:
+                report.done("subscription", f"{name} dropped")
+        if subscription is None:
+            withdraw(conn, engine, report)
+    return report
+
+
+def withdraw(conn: Connection, engine: Engine, report: Report) -> None:
+    """Stop offering changes, unless somebody still follows."""
+    followers = engine.standing(conn).followers
+    if followers:
+        slots = ", ".join(slot.name for slot in followers)
+        report.warn(
+            "node",
+            f"still followed through {slots}; it goes on offering its changes",
+            "region leave on the other side, then here again",
+        )
+    elif engine.offers(conn):
+        engine.withdraw(conn)
+        report.done("node", "offers nothing any more")
+    else:
+        report.unchanged("node", "offers nothing")
+
+
+def pause(dsn: str, subscription: str | None = None) -> Report:
+    """Stop applying what the provider sends; it is kept there and applied after ``resume``."""
+    report = Report()
+    with connect(dsn, name="--dsn", autocommit=True) as conn:
+        engine, names = _chosen(conn, subscription, need=True)
+        for name in names:
+            engine.pause(conn, name)
+            report.done("subscription", f"{name} paused")
+    return report
+
+
+def resume(dsn: str, subscription: str | None = None) -> Report:
+    """Apply again; a worker that waits before its next try tries at once."""
+    report = Report()
+    with connect(dsn, name="--dsn", autocommit=True) as conn:
+        engine, names = _chosen(conn, subscription, need=True)
+        for name in names:
+            engine.resume(conn, name)
+            report.done("subscription", f"{name} resumed")
+            _await_stream(conn, engine, name, report)
+    return report
+
+
+def _chosen(conn: Connection, subscription: str | None, *, need: bool = False) -> tuple[Engine, tuple[str, ...]]:
+    current = standing(conn)
+    if current.mode is Mode.PGSYNC:
+        raise UsageError("this region has no streams (mode pgsync)", hint="migratectl status")
+    names = tuple(s.name for s in current.subscriptions)
+    if subscription is not None and subscription not in names:
+        there = ", ".join(names) or "none"
+        raise UsageError(f"there is no subscription {subscription} here", hint=f"--subscription is one of: {there}")
+    if need and not names:
+        raise UsageError("this region has no subscription", hint="migratectl region join makes one")
+    return engine_for(current.mode), (subscription,) if subscription else names

@@ -1,0 +1,47 @@
+What both engines share: the node, the followers, and the facts that a join checks.
+
+-- node --
+SELECT n.name, n.mode FROM accountdb.node AS n;
+
+-- set_node --
+INSERT INTO accountdb.node AS n (name, mode) VALUES (%(node)s, %(mode)s)
+ON CONFLICT (singleton) DO UPDATE SET name = excluded.name, mode = excluded.mode
+    WHERE (n.name, n.mode) IS DISTINCT FROM (excluded.name, excluded.mode);
+
+-- pending --
+SELECT p.name FROM accountdb.pending_subscription AS p ORDER BY p.name;
+
+-- add_pending --
+INSERT INTO accountdb.pending_subscription (name, mode) VALUES (%(name)s, %(mode)s) ON CONFLICT DO NOTHING;
+
+-- drop_pending --
+DELETE FROM accountdb.pending_subscription AS p
+WHERE p.name = coalesce(%(name)s::text, p.name) RETURNING p.name;
+
+-- followers --
+-- Logical slots of this database with an engine's plugin: active, bytes behind, seconds behind.
+-- A follower that has confirmed all of the WAL is not behind, however long it said nothing.
+SELECT s.slot_name, s.active,
+       greatest(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.confirmed_flush_lsn), 0)::bigint,
+       CASE WHEN r.pid IS NOT NULL THEN coalesce(extract(epoch FROM r.replay_lag), 0)::float8 END
+FROM pg_catalog.pg_replication_slots AS s
+LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
+WHERE s.slot_type = 'logical' AND NOT s.temporary
+  AND s.database = pg_catalog.current_database() AND s.plugin = %(plugin)s
+ORDER BY s.slot_name;
+
+-- facts --
+SELECT pg_catalog.current_setting('server_version_num')::int,
+       pg_catalog.current_setting('wal_level'),
+       pg_catalog.current_setting('track_commit_timestamp'),
+       pg_catalog.current_setting('shared_preload_libraries'),
+       pg_catalog.current_setting('max_replication_slots')::int,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots)::int,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin)::int,
+       pg_catalog.current_setting('max_wal_senders')::int,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender')::int,
+       pg_catalog.current_setting('max_worker_processes')::int,
+       pg_catalog.current_setting('max_logical_replication_workers')::int,
+       coalesce(pg_catalog.current_setting('pglogical.conflict_resolution', true), ''),
+       EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical'),
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE');

@@ -1,0 +1,49 @@
+pglogical 2.4.
+
+-- subscriptions --
+SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscription_status() AS s
+WHERE 'rep_all' = ANY (s.replication_sets)
+ORDER BY 1;
+
+-- states --
+-- The same for a role without rights on pglogical.
+SELECT s.subscription, s.state, s.slot FROM accountdb.subscription_states() AS s ORDER BY 1;
+
+-- may_read --
+SELECT pg_catalog.to_regprocedure('pglogical.show_subscription_status(name)') IS NOT NULL
+   AND pg_catalog.has_schema_privilege('pglogical', 'USAGE')
+   AND pg_catalog.has_function_privilege('pglogical.show_subscription_status(name)', 'EXECUTE'),
+       pg_catalog.to_regprocedure('accountdb.subscription_states()') IS NOT NULL
+   AND pg_catalog.has_function_privilege('accountdb.subscription_states()', 'EXECUTE');
+
+-- local_node --
+SELECT n.node_name FROM pglogical.local_node AS l JOIN pglogical.node AS n USING (node_id);
+
+-- short_tables --
+-- Tables in rep_all with a column list or a row filter. A set that leaves out a generated column
+-- crashes the server in a loop.
+SELECT c.relname
+FROM pglogical.replication_set_table AS t
+JOIN pglogical.replication_set AS r USING (set_id)
+JOIN pg_catalog.pg_class AS c ON c.oid = t.set_reloid
+WHERE r.set_name = %(name)s AND (t.set_att_list IS NOT NULL OR t.set_row_filter IS NOT NULL)
+ORDER BY 1;
+
+-- interface --
+-- Provider node, its interface and connection of one subscription.
+SELECT n.node_name, i.if_name, i.if_dsn
+FROM pglogical.subscription AS s
+JOIN pglogical.node_interface AS i ON i.if_id = s.sub_origin_if
+JOIN pglogical.node AS n ON n.node_id = s.sub_origin
+WHERE s.sub_name = %(name)s;
+
+-- settings --
+SELECT pg_catalog.set_config('accountdb.node_name', %(node)s, false),
+       pg_catalog.set_config('accountdb.node_dsn', %(node_dsn)s, false),
+       pg_catalog.set_config('accountdb.subscription_name', %(subscription)s, false),
+       pg_catalog.set_config('accountdb.provider_dsn', %(provider_dsn)s, false),
+       pg_catalog.set_config('accountdb.exclude', %(exclude)s::text[]::text, false);
+
+-- forget_settings --
+SELECT pg_catalog.set_config(s, '', false)
+FROM pg_catalog.unnest(ARRAY['accountdb.node_dsn', 'accountdb.provider_dsn']) AS s;

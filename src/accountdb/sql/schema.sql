@@ -1,0 +1,278 @@
+-- accountdb: the whole schema at its newest version. It equals all files in migrations/, which a
+-- test proves. It can be run again on a full database: it changes no row and drops nothing.
+--
+--     psql "$DB_URL" -v ON_ERROR_STOP=1 -f schema.sql
+--
+-- "already exists, skipping" is what a second run has to say, so it is kept quiet.
+SET client_min_messages = warning;
+
+-- The row contract: what keeps created_at, updated_at, version and origin_node of every
+-- replicated table, and the name of the node that this database is.
+
+CREATE SCHEMA IF NOT EXISTS accountdb;
+COMMENT ON SCHEMA accountdb IS 'accountdb: row contract, guards, conflicts. Business tables live in public.';
+-- Every writer calls accountdb.node_name() through its triggers. USAGE shows names, never rows.
+GRANT USAGE ON SCHEMA accountdb TO PUBLIC;
+
+CREATE TABLE IF NOT EXISTS accountdb.migration (
+    version     integer PRIMARY KEY CHECK (version > 0),
+    name        text NOT NULL,
+    checksum    text NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    applied_by  text NOT NULL DEFAULT current_user,
+    seconds     double precision NOT NULL
+);
+COMMENT ON TABLE accountdb.migration IS 'Which migration files were applied here: checksum, who, when, how long.';
+
+CREATE TABLE IF NOT EXISTS accountdb.node (
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    name        text NOT NULL CHECK (name <> ''),
+    mode        text NOT NULL DEFAULT 'pgsync' CHECK (mode IN ('pgsync', 'pglogical', 'native'))
+);
+COMMENT ON TABLE accountdb.node IS 'The node name of this region and its replication mode: at most one row.';
+GRANT SELECT ON accountdb.node TO PUBLIC;
+
+-- Stable within a statement: it is the default of origin_node and is called for each local write.
+CREATE OR REPLACE FUNCTION accountdb.node_name() RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog
+AS $function$
+BEGIN
+    RETURN coalesce(
+        nullif(current_setting('pglogical.node_name', true), ''),
+        (SELECT n.name FROM accountdb.node AS n),
+        'local'
+    );
+END
+$function$;
+COMMENT ON FUNCTION accountdb.node_name() IS
+    'The node name: the setting pglogical.node_name, else accountdb.node, else local.';
+
+-- Both triggers are ORIGIN triggers, so what a replication worker applies keeps its values. A
+-- synced change, which an ordinary role applies, keeps them by the setting accountdb.apply = on,
+-- made with SET LOCAL in the transaction that applies.
+CREATE OR REPLACE FUNCTION public.set_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog
+AS $function$
+BEGIN
+    IF current_setting('accountdb.apply', true) = 'on' THEN
+        RETURN NEW;
+    END IF;
+    NEW.created_at := OLD.created_at;
+    -- Never backwards, whatever the clock does: the row order compares it.
+    NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at + interval '1 microsecond');
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION public.set_updated_at() IS
+    'Row contract: a local UPDATE moves updated_at forward and keeps created_at.';
+
+CREATE OR REPLACE FUNCTION public.bump_version() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog
+AS $function$
+BEGIN
+    IF current_setting('accountdb.apply', true) = 'on' THEN
+        RETURN NEW;
+    END IF;
+    NEW.uuid := OLD.uuid;
+    NEW.version := OLD.version + 1;
+    NEW.origin_node := accountdb.node_name();
+    RETURN NEW;
+END
+$function$;
+COMMENT ON FUNCTION public.bump_version() IS
+    'Row contract: a local UPDATE raises version by one, names this node, keeps uuid.';
+
+-- The account tables, each under the row contract.
+
+CREATE TABLE IF NOT EXISTS public.users (
+    uuid                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    username              text NOT NULL,
+    password              text NOT NULL,
+    email                 text,
+    role                  text NOT NULL DEFAULT 'user',
+    level                 integer NOT NULL DEFAULT 20,
+    groups                jsonb NOT NULL DEFAULT '[]'::jsonb,
+    permissions           jsonb NOT NULL DEFAULT '[]'::jsonb,
+    mfa_totp_secret       text,
+    mfa_enabled           boolean NOT NULL DEFAULT false,
+    mfa_secret_issued_at  timestamptz,
+    mfa_confirmed_at      timestamptz,
+    email_verified_at     timestamptz,
+    email_verified        boolean GENERATED ALWAYS AS (email_verified_at IS NOT NULL) STORED,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
+    version               bigint NOT NULL DEFAULT 0,
+    origin_node           text NOT NULL DEFAULT accountdb.node_name()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS users_username_lower_uk ON public.users (lower(username));
+CREATE UNIQUE INDEX IF NOT EXISTS users_email_lower_uk ON public.users (lower(email)) WHERE email IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS public.identities (
+    uuid         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    provider     text NOT NULL,
+    external_id  text NOT NULL,
+    user_uuid    uuid NOT NULL REFERENCES public.users (uuid) ON DELETE CASCADE,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    version      bigint NOT NULL DEFAULT 0,
+    origin_node  text NOT NULL DEFAULT accountdb.node_name()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS identities_provider_external_id_uk
+    ON public.identities (provider, external_id);
+CREATE INDEX IF NOT EXISTS identities_user_uuid_idx ON public.identities (user_uuid);
+
+CREATE TABLE IF NOT EXISTS public.sessions (
+    uuid         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    token        text NOT NULL,
+    expires_at   timestamptz NOT NULL,
+    user_uuid    uuid NOT NULL REFERENCES public.users (uuid) ON DELETE CASCADE,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    version      bigint NOT NULL DEFAULT 0,
+    origin_node  text NOT NULL DEFAULT accountdb.node_name()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS sessions_token_uk ON public.sessions (token);
+CREATE INDEX IF NOT EXISTS sessions_user_uuid_idx ON public.sessions (user_uuid);
+
+CREATE TABLE IF NOT EXISTS public.admin_settings (
+    uuid         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    module_key   text NOT NULL,
+    role         text NOT NULL,
+    enabled      boolean NOT NULL DEFAULT true,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    updated_at   timestamptz NOT NULL DEFAULT now(),
+    version      bigint NOT NULL DEFAULT 0,
+    origin_node  text NOT NULL DEFAULT accountdb.node_name()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS admin_settings_module_key_role_uk
+    ON public.admin_settings (module_key, role);
+
+CREATE TABLE IF NOT EXISTS public.subscriptions (
+    uuid            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_uuid       uuid NOT NULL REFERENCES public.users (uuid) ON DELETE CASCADE,
+    provider        text NOT NULL,
+    payment_method  text NOT NULL,
+    kind            text NOT NULL DEFAULT 'subscription',
+    plan_id         text,
+    external_id     text NOT NULL,
+    status          text NOT NULL DEFAULT 'active',
+    payment_qr      text,
+    meta            jsonb NOT NULL DEFAULT '{}'::jsonb,
+    cancelled_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    version         bigint NOT NULL DEFAULT 0,
+    origin_node     text NOT NULL DEFAULT accountdb.node_name()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS subscriptions_user_uuid_external_id_uk
+    ON public.subscriptions (user_uuid, external_id);
+
+CREATE OR REPLACE TRIGGER trg_users_set_updated_at BEFORE UPDATE ON public.users
+    FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE OR REPLACE TRIGGER trg_users_bump_version BEFORE UPDATE ON public.users
+    FOR EACH ROW EXECUTE FUNCTION public.bump_version();
+CREATE OR REPLACE TRIGGER trg_identities_set_updated_at BEFORE UPDATE ON public.identities
+    FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE OR REPLACE TRIGGER trg_identities_bump_version BEFORE UPDATE ON public.identities
+    FOR EACH ROW EXECUTE FUNCTION public.bump_version();
+CREATE OR REPLACE TRIGGER trg_sessions_set_updated_at BEFORE UPDATE ON public.sessions
+    FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE OR REPLACE TRIGGER trg_sessions_bump_version BEFORE UPDATE ON public.sessions
+    FOR EACH ROW EXECUTE FUNCTION public.bump_version();
+CREATE OR REPLACE TRIGGER trg_admin_settings_set_updated_at BEFORE UPDATE ON public.admin_settings
+    FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE OR REPLACE TRIGGER trg_admin_settings_bump_version BEFORE UPDATE ON public.admin_settings
+    FOR EACH ROW EXECUTE FUNCTION public.bump_version();
+CREATE OR REPLACE TRIGGER trg_subscriptions_set_updated_at BEFORE UPDATE ON public.subscriptions
+    FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
+CREATE OR REPLACE TRIGGER trg_subscriptions_bump_version BEFORE UPDATE ON public.subscriptions
+    FOR EACH ROW EXECUTE FUNCTION public.bump_version();
+
+-- What guards and merges share: the row order, and the record of what they settled.
+
+-- The content of one row, the same text in every region whatever its session settings and its
+-- major version. "without" names the generated columns: a BEFORE trigger does not see them yet.
+CREATE OR REPLACE FUNCTION accountdb.row_content(content anyelement, without text[] DEFAULT '{}') RETURNS jsonb
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog
+    SET "TimeZone" = 'UTC'
+    SET "DateStyle" = 'ISO, YMD'
+    SET "IntervalStyle" = 'iso_8601'
+    SET extra_float_digits = 1
+    SET bytea_output = 'hex'
+AS $function$
+BEGIN
+    RETURN to_jsonb(content) - without;
+END
+$function$;
+COMMENT ON FUNCTION accountdb.row_content(anyelement, text[]) IS
+    'A row as JSON, equal in every region that holds the same row.';
+
+-- The row order: whether copy a of a row wins over copy b. Total, so that every region picks
+-- the same winner. The same definition in Python: accountdb.contract.row_order.
+CREATE OR REPLACE FUNCTION accountdb.row_wins(
+    version_a bigint, updated_at_a timestamptz, origin_node_a text, content_hash_a text,
+    version_b bigint, updated_at_b timestamptz, origin_node_b text, content_hash_b text
+) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog
+AS $function$
+    SELECT (version_a, updated_at_a, origin_node_a COLLATE "C", content_hash_a COLLATE "C")
+         > (version_b, updated_at_b, origin_node_b COLLATE "C", content_hash_b COLLATE "C")
+$function$;
+COMMENT ON FUNCTION accountdb.row_wins(bigint, timestamptz, text, text, bigint, timestamptz, text, text) IS
+    'The row order: true when copy a wins over copy b.';
+
+CREATE TABLE IF NOT EXISTS accountdb.conflict (
+    id            uuid PRIMARY KEY,
+    kind          text NOT NULL,
+    table_schema  text NOT NULL,
+    table_name    text NOT NULL,
+    row_key       jsonb NOT NULL,
+    rule          text NOT NULL,
+    winner        jsonb,
+    loser         jsonb,
+    state         text NOT NULL DEFAULT 'settled' CHECK (state IN ('open', 'settled')),
+    node          text NOT NULL DEFAULT accountdb.node_name(),
+    recorded_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS conflict_state_recorded_at_idx ON accountdb.conflict (state, recorded_at);
+COMMENT ON TABLE accountdb.conflict IS
+    'Every change that lost, with both rows whole. It holds secrets: only the owner reads it.';
+
+-- The id is made from the losing copy, so that both regions give the same conflict the same id
+-- and a change that is applied twice is recorded once. Rows come from accountdb.row_content(). SECURITY DEFINER: guards run as the owner of
+-- their table, who need not own this schema.
+CREATE OR REPLACE FUNCTION accountdb.record_conflict(
+    kind text, table_schema text, table_name text, row_key jsonb, rule text,
+    winner jsonb, loser jsonb, state text DEFAULT 'settled'
+) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog
+AS $function$
+DECLARE
+    event_id uuid := md5(jsonb_build_array(kind, table_schema, table_name, row_key, loser)::text)::uuid;
+BEGIN
+    INSERT INTO accountdb.conflict AS c (id, kind, table_schema, table_name, row_key, rule, winner, loser, state)
+    VALUES (event_id, kind, table_schema, table_name, row_key, rule, winner, loser, state)
+    ON CONFLICT DO NOTHING;
+    RETURN event_id;
+END
+$function$;
+REVOKE ALL ON FUNCTION accountdb.record_conflict(text, text, text, jsonb, text, jsonb, jsonb, text) FROM PUBLIC;
+COMMENT ON FUNCTION accountdb.record_conflict(text, text, text, jsonb, text, jsonb, jsonb, text) IS
+    'Records a change that lost. Returns its id.';
+
+-- A subscription whose provider has not joined yet; the provider's own join makes it.
+CREATE TABLE IF NOT EXISTS accountdb.pending_subscription (
+    name          text PRIMARY KEY,
+    mode          text NOT NULL CHECK (mode IN ('pglogical', 'native')),
+    requested_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE accountdb.pending_subscription IS
+    'Subscriptions that wait until their provider joins. No connection string is kept here.';
+
+RESET client_min_messages;

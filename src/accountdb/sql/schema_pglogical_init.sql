@@ -1,0 +1,71 @@
+-- Prepares a database for replication with pglogical: the extension, and who may touch it.
+--
+--     psql "$DB_URL" -v ON_ERROR_STOP=1 [-v GRANT_TO=business_role] -f schema_pglogical_init.sql
+--
+-- It wants a superuser. Run by an ordinary role it says what is missing, does nothing else and
+-- ends well, so that an administrator can simply run it again later. Running it twice changes
+-- nothing. Needs schema.sql.
+
+\if :{?GRANT_TO}
+\else
+\set GRANT_TO ''
+\endif
+SELECT pg_catalog.set_config('accountdb.grant_to', :'GRANT_TO', false) \g /dev/null
+
+-- extension --
+DO $init$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical') THEN
+        RETURN;
+    END IF;
+    CREATE EXTENSION pglogical;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'extension pglogical not created: role % is no superuser', current_user
+            USING HINT = 'an administrator runs, in this database: CREATE EXTENSION pglogical; and then this file again';
+    WHEN OTHERS THEN
+        RAISE WARNING 'extension pglogical not created: %', SQLERRM
+            USING HINT = 'install postgresql-NN-pglogical, set shared_preload_libraries = ''pglogical'', restart, run this again';
+END
+$init$;
+
+-- rights --
+-- A role that may use the schema pglogical can read the passwords in pglogical.node_interface and
+-- disable subscriptions, as the extension ships. So PUBLIC gets nothing; the business role may
+-- name the schema, and sees the state through accountdb.subscription_states() alone.
+DO $rights$
+DECLARE
+    business_role text := nullif(current_setting('accountdb.grant_to', true), '');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical') THEN
+        RETURN;
+    END IF;
+    IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE WARNING 'rights on schema pglogical not set: role % is no superuser', current_user
+            USING HINT = 'an administrator runs this file once more';
+        RETURN;
+    END IF;
+    REVOKE ALL ON SCHEMA pglogical FROM PUBLIC;
+    REVOKE ALL ON ALL TABLES IN SCHEMA pglogical FROM PUBLIC;
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pglogical FROM PUBLIC;
+
+    CREATE OR REPLACE FUNCTION accountdb.subscription_states()
+        RETURNS TABLE (subscription text, state text, provider text, slot text)
+        LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog
+    AS $function$
+        SELECT s.subscription_name, s.status, s.provider_node, s.slot_name
+        FROM pglogical.show_subscription_status() AS s
+    $function$;
+    COMMENT ON FUNCTION accountdb.subscription_states() IS
+        'accountdb: the subscriptions of this region and their state, without connection strings.';
+    REVOKE ALL ON FUNCTION accountdb.subscription_states() FROM PUBLIC;
+
+    IF business_role IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA pglogical FROM %I', business_role);
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pglogical FROM %I', business_role);
+        EXECUTE format('GRANT USAGE ON SCHEMA pglogical TO %I', business_role);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION accountdb.subscription_states() TO %I', business_role);
+    END IF;
+END
+$rights$;
