@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from accountdb.pg import session
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
@@ -15,7 +16,10 @@ _FILE = "catalog/tables.sql"
 
 @dataclass(frozen=True)
 class Column:
-    """One column. ``default`` is the expression's text; None where there is none."""
+    """One column. ``default`` is the expression's text, of a generated column too; None where there is none.
+
+    ``bases`` are the columns that a generated one is made of.
+    """
 
     name: str
     type: str
@@ -24,6 +28,7 @@ class Column:
     identity: bool
     default: str | None
     uses_sequence: bool
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,28 +61,39 @@ class Table:
         return next((column for column in self.columns if column.name == name), None)
 
     @property
-    def generated(self) -> tuple[str, ...]:
-        """Names of the generated columns."""
-        return tuple(column.name for column in self.columns if column.generated)
+    def generated(self) -> tuple[Column, ...]:
+        """The generated columns."""
+        return tuple(column for column in self.columns if column.generated)
 
 
 def read_tables(conn: Connection, schema: str = "public") -> tuple[Table, ...]:
-    """All tables of ``schema`` in name order; partitions count with their parent."""
+    """All tables of ``schema`` in name order; partitions count with their parent.
+
+    Expressions come with every name qualified.
+    """
+    with session.pinned_search_path(conn):
+        return _read_tables(conn, {"schema": schema})
+
+
+def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
+    bases = {
+        (table, column): tuple(names or ()) for table, column, names in conn.execute(block(_FILE, "generated"), params)
+    }
     columns: dict[str, list[Column]] = {}
     owners: dict[str, str] = {}
-    params = {"schema": schema}
     for table, owner, name, type_, not_null, generated, identity, default, sequence in conn.execute(
         block(_FILE, "columns"), params
     ):
         owners[table] = owner
         found = columns.setdefault(table, [])
         if name is not None:
-            found.append(Column(name, type_, not_null, generated != "", identity != "", default, sequence))
+            made_of = bases.get((table, name), ())
+            found.append(Column(name, type_, not_null, generated != "", identity != "", default, sequence, made_of))
     keys = {table: tuple(names) for table, names in conn.execute(block(_FILE, "primary_keys"), params)}
     triggers: defaultdict[str, list[RowTrigger]] = defaultdict(list)
     for table, name, function, mode in conn.execute(block(_FILE, "row_triggers"), params):
         triggers[table].append(RowTrigger(name, function, mode))
     return tuple(
-        Table(schema, name, owners[name], tuple(found), keys.get(name, ()), tuple(triggers[name]))
+        Table(params["schema"], name, owners[name], tuple(found), keys.get(name, ()), tuple(triggers[name]))
         for name, found in sorted(columns.items())
     )

@@ -60,7 +60,7 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
         found = {name: dsn for name, dsn in (("cn", cn), ("global", global_)) if dsn}
     if len(found) < least:
         raise UsageError(
-            f"{least} regions are needed, {len(found)} given",
+            "no region given" if not found else f"{least} regions are needed, {len(found)} given",
             hint="--cn DSN --global DSN (or CN_DSN and GLOBAL_DSN), or --node NAME=DSN for each",
         )
     for name, dsn in found.items():

@@ -66,19 +66,19 @@ def verify(
     from accountdb.drift.describe import describe
     from accountdb.drift.verify import verify as compare
 
-    drifted = False
+    drifted, left_out = False, ""
     for name, found in options.some(dsn, cn, global_).items():
         result = compare(found, schema)
         prefix = f"{name}: " if name else ""
         for drift in result.drifts:
             output.say(f"{prefix}{describe(drift)}")
-        for left_out in result.not_compared:
-            output.tell(f"{prefix}not compared: {left_out.what} ({left_out.why})")
         compared = ", ".join(f"{count} {kind}" for kind, count in result.compared.items() if count)
         output.tell(f"{prefix}compared: {compared}")
         verdict = f"{len(result.drifts)} differences" if result.drifts else "equal to the schema"
         output.tell(f"{prefix}{verdict}")
+        left_out = "; ".join(one.what for one in result.not_compared)
         drifted = drifted or not result.clean
+    output.tell(f"not compared: {left_out}")
     return 1 if drifted else 0
 
 

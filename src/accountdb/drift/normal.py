@@ -52,7 +52,8 @@ def _casts_inside(parts: Sequence[str]) -> list[str]:
     at = 0
     while at < len(parts):
         end = _closing(parts, at) if list(parts[at : at + 3]) == ["(", "ARRAY", "["] else -1
-        cast = _array_cast(parts, end + 1) if end > 0 and parts[end - 1] == "]" else None
+        whole = end > 0 and _closing(parts, at + 2) == end - 1
+        cast = _array_cast(parts, end + 1) if whole else None
         if cast is None:
             out.append(parts[at])
             at += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Sequence
 
 import psycopg
@@ -11,10 +13,11 @@ from accountdb.drift.kinds import KINDS
 from accountdb.drift.normal import settled
 from accountdb.drift.rules import reason
 from accountdb.drift.structure import SCHEMAS, Attribute, Definition, Identity, LeftOut, Structure, identity
-from accountdb.pg.connect import Connection
+from accountdb.errors import AccountdbError
+from accountdb.pg.connect import Connection, told
 from accountdb.sql import block
 
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 
 
 def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Structure:
@@ -24,21 +27,24 @@ def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Struct
     caller: what that transaction sees, its own uncommitted changes included; no setting of the
     caller is left changed. Any role may read; nothing is locked beyond the catalog.
 
-    Raises psycopg.Error. ``pg_get_*def`` look at the newest catalog, not at the snapshot, so an
-    object dropped by another session meanwhile counts as gone, or the reading is begun again.
+    ``pg_get_*def`` look at the newest catalog, not at the snapshot: an object that another session
+    drops meanwhile counts as gone, or the reading is begun again. Raises psycopg.Error, and
+    AccountdbError when the structure does not stand still.
     """
-    if conn.info.transaction_status is not TransactionStatus.IDLE:
-        return _read(conn, schemas)
-    for attempt in range(1, _ATTEMPTS + 1):
+    own = conn.info.transaction_status == TransactionStatus.IDLE
+    for _ in range(_ATTEMPTS):
         try:
-            return _read(conn, schemas, own=True)
-        except psycopg.errors.InternalError_:  # "cache lookup failed": dropped between two looks
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+            return _read(conn, schemas, own=own)
+        except psycopg.errors.InternalError_ as error:  # "cache lookup failed": dropped between two looks
+            last = told(error).message
+            time.sleep(random.uniform(0.02, 0.2))
+    raise AccountdbError(
+        f"the structure could not be read in {_ATTEMPTS} attempts: {last}",
+        hint="try again when no migration is running",
+    )
 
 
-def _read(conn: Connection, schemas: Sequence[str], *, own: bool = False) -> Structure:
+def _read(conn: Connection, schemas: Sequence[str], *, own: bool) -> Structure:
     objects: dict[Identity, Definition] = {}
     left_out: list[LeftOut] = []
     # Rolled back although nothing was written: inside a caller's transaction that undoes the settings.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from accountdb.catalog.tables import Table
+from accountdb.catalog.tables import Column, Table
 from accountdb.sql import block
 
 TRIGGER = "accountdb_guard"
@@ -32,8 +32,9 @@ def define(table: Table) -> Guard:
         "table": table.identifier,
         "trigger": sql.Identifier(TRIGGER),
         "owner": sql.Identifier(table.owner),
-        "generated": sql.Literal(list(table.generated)) + sql.SQL("::text[]"),
+        "generated": sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"),
         "key": _key(table),
+        "keep_generated": sql.SQL("\n").join(_keep(column) for column in table.generated),
     }
     body = _filled("function", **names) + _filled("trigger", comment=sql.SQL("''"), **names)
     digest = hashlib.sha256(body.as_string().encode()).hexdigest()[:16]
@@ -67,6 +68,20 @@ def hash_in_comment(comment: str | None) -> str | None:
 def _key(table: Table) -> sql.Composed:
     pairs = [sql.SQL("{}, OLD.{}").format(sql.Literal(name), sql.Identifier(name)) for name in table.primary_key]
     return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
+
+
+def _keep(column: Column) -> sql.Composed:
+    """Give a generated column of NEW its value: the old one where nothing that it is made of changed."""
+    names = [sql.Identifier(base) for base in column.bases]
+    return _filled(
+        "keep_generated",
+        column=sql.Identifier(column.name),
+        expression=sql.SQL(column.default or "NULL"),
+        bases=sql.SQL(", ").join(sql.SQL("NEW.{0} AS {0}").format(name) for name in names),
+        changed=sql.SQL(" OR ").join(sql.SQL("NEW.{0} IS DISTINCT FROM OLD.{0}").format(name) for name in names)
+        if names
+        else sql.SQL("false"),
+    )
 
 
 def _filled(name: str, **parts: sql.Composable) -> sql.Composed:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -68,6 +69,7 @@ class Server:
         self._reserve = reserve
         self._held: socket.socket | None = None
         self._child: process.Child | None = None
+        self._refusal = ""
         # What the programs say before the server's own log is open.
         self._output = spec.root / f"{spec.region}.out"
         self._log = spec.data_dir / LOG_FOLDER / LOG_NAME
@@ -145,6 +147,8 @@ class Server:
         """Start the server on its port and wait until it lets clients in. Nothing to do when it runs."""
         if self.state in ("running", "paused"):
             return
+        # After a crash processes of the old server may still be there; the new one would refuse to start.
+        await self.kill()
         self._output.write_bytes(b"")
         since = self._log.stat().st_size if self._log.exists() else 0
         command = [str(self.spec.found.bin_dir / "postgres"), "-D", str(self.spec.data_dir)]
@@ -163,23 +167,43 @@ class Server:
             self.state = "stopped" if ended.result() == 0 else "crashed"
 
     async def _answer(self, child: process.Child, since: int) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        """Return when the server lets clients in. Raises AccountdbError when it ends or takes too long."""
+        polling = asyncio.get_running_loop().create_task(self._poll())
+        try:
+            # Both at once: what answers on the port, or does not, may be another process.
+            waited_for: set[asyncio.Future[Any]] = {polling, child.ended}
+            await asyncio.wait(waited_for, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            polling.cancel()
+        where = f"lab region {self.spec.region}"
+        if not child.running:
+            await self._log_written()
+            said = self._said(since)
+            kind = PortTakenError if is_port_collision(said) else AccountdbError
+            raise kind(f"{where}: the server did not start: {failure_reason(said)}")
+        if not polling.done():
+            reason = " ".join(self._refusal.split())
+            raise AccountdbError(f"{where}: the server does not answer after {START_TIMEOUT_S} s: {reason}")
+        polling.result()
+
+    async def _log_written(self) -> None:
+        """Wait for the process that writes the log: it outlives the postmaster by a moment."""
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while process.server_processes(self.spec.data_dir) and time.monotonic() < deadline:
+            await asyncio.sleep(_POLL_S)
+
+    async def _poll(self) -> None:
+        """Try to connect until this very server lets us in."""
         while True:
             try:
-                await (await self._connect("postgres")).close()
+                async with await self._connect("postgres") as conn:
+                    cursor = await conn.execute("SELECT current_setting('data_directory')")
+                    if await cursor.fetchone() == (str(self.spec.data_dir),):
+                        return
+                self._refusal = "another server answers on its port"
             except psycopg.OperationalError as error:
-                refusal = str(error)
-            else:
-                return
-            where = f"lab region {self.spec.region}"
-            if not child.running:
-                said = self._said(since)
-                kind = PortTakenError if is_port_collision(said) else AccountdbError
-                raise kind(f"{where}: the server did not start: {failure_reason(said)}")
-            if time.monotonic() > deadline:
-                reason = " ".join(refusal.split())
-                raise AccountdbError(f"{where}: the server does not answer after {START_TIMEOUT_S} s: {reason}")
-            await child.wait(_POLL_S)
+                self._refusal = str(error)
+            await asyncio.sleep(_POLL_S)
 
     async def _connect(self, database: str) -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await psycopg.AsyncConnection.connect(

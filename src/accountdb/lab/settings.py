@@ -63,6 +63,9 @@ _PGLOGICAL = {
     "pglogical.conflict_resolution": "apply_remote",
 }
 
+# PostgreSQL says in a LOG line before the FATAL one what was wrong with the port or the settings.
+_CAUSE = r"could not bind|configuration parameter|invalid value for parameter|in file .* line \d"
+
 # Both lines name the same addresses: "all" does not include replication connections.
 HBA = f"host all all {HOST}/32 scram-sha-256\nhost replication all {HOST}/32 scram-sha-256\n"
 
@@ -117,8 +120,7 @@ def failure_reason(said: str) -> str:
         if found:
             last = found[-1]
             facts = [lines[last].split(word, 1)[1].strip()]
-            # The cause of a listen failure stands before the FATAL line, as LOG or WARNING.
-            causes = [line for line in lines[:last] if "could not bind" in line or "could not create listen" in line]
+            causes = [line for line in lines[:last] if re.search(_CAUSE, line)]
             facts += [line.split(":  ", 1)[-1] for line in causes[-1:]]
             details = lines[last + 1 : last + 3]
             facts += [line.split(":", 1)[1].strip() for line in details if re.search(r"\b(DETAIL|HINT):", line)][:1]

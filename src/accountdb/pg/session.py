@@ -114,3 +114,15 @@ def same_database(a: Connection, b: Connection) -> bool:
         for conn in (a, b):
             if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 conn.rollback()
+
+
+@contextmanager
+def pinned_search_path(conn: Connection) -> Iterator[None]:
+    """Within the block every catalog function qualifies every name that it prints."""
+    row = conn.execute(
+        "SELECT pg_catalog.current_setting('search_path'), pg_catalog.set_config('search_path', 'pg_catalog', false)"
+    ).fetchone()
+    assert row is not None
+    yield
+    # Not after an error: then the transaction ends, and the setting with it.
+    conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (row[0],))

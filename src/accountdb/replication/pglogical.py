@@ -42,6 +42,8 @@ class Pglogical:
     def _subscriptions(self, conn: Connection) -> list[tuple[str, str, str | None]]:
         may = conn.execute(block(_FILE, "may_read")).fetchone()
         if may and may[0]:
+            if not self.offers(conn):
+                return []
             return list(conn.execute(block(_FILE, "subscriptions")).fetchall())
         if may and may[1]:
             return list(conn.execute(block(_FILE, "states")).fetchall())

@@ -51,11 +51,16 @@ BEGIN
 
     CREATE OR REPLACE FUNCTION accountdb.subscription_states()
         RETURNS TABLE (subscription text, state text, provider text, slot text)
-        LANGUAGE sql STABLE SECURITY DEFINER
+        LANGUAGE plpgsql STABLE SECURITY DEFINER
         SET search_path = pg_catalog
     AS $function$
-        SELECT s.subscription_name, s.status, s.provider_node, s.slot_name
-        FROM pglogical.show_subscription_status() AS s
+    BEGIN
+        -- Without a local node show_subscription_status() raises an error.
+        IF EXISTS (SELECT FROM pglogical.local_node) THEN
+            RETURN QUERY SELECT s.subscription_name, s.status, s.provider_node, s.slot_name
+            FROM pglogical.show_subscription_status() AS s;
+        END IF;
+    END
     $function$;
     COMMENT ON FUNCTION accountdb.subscription_states() IS
         'accountdb: the subscriptions of this region and their state, without connection strings.';

@@ -38,3 +38,18 @@ JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 WHERE n.nspname = %(schema)s AND NOT t.tgisinternal
   AND t.tgtype & 1 = 1 AND t.tgtype & 2 = 2 AND t.tgtype & 16 = 16
 ORDER BY 1, 2;
+
+-- generated --
+-- What each generated column is made of: table, column, base columns.
+SELECT c.relname, g.attname, array_agg(b.attname::text ORDER BY b.attnum) FILTER (WHERE b.attname IS NOT NULL)
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS g ON g.attrelid = c.oid AND g.attgenerated <> '' AND NOT g.attisdropped
+JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = g.attnum
+LEFT JOIN pg_catalog.pg_depend AS p
+    ON p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
+   AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refobjid = c.oid
+   AND p.refobjsubid NOT IN (0, g.attnum)
+LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.oid AND b.attnum = p.refobjsubid
+WHERE n.nspname = %(schema)s
+GROUP BY c.relname, g.attname;

@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog
 AS $guard$
+#variable_conflict use_column
 DECLARE
     here jsonb;
     incoming jsonb;
@@ -14,6 +15,7 @@ DECLARE
 BEGIN
     -- The ordinary case: the change was made on top of what stands here. It costs one comparison.
     IF NEW.version > OLD.version THEN
+        {keep_generated}
         RETURN NEW;
     END IF;
 
@@ -33,9 +35,18 @@ BEGIN
     IF here_wins THEN
         RETURN NULL;
     END IF;
+    {keep_generated}
     RETURN NEW;
 END
 $guard$;
+
+-- keep_generated --
+-- PL/pgSQL empties generated columns in NEW. The executor fills them again, pglogical does not.
+IF {changed} THEN
+            NEW.{column} := (SELECT {expression} FROM (SELECT {bases}) AS incoming_row);
+        ELSE
+            NEW.{column} := OLD.{column};
+        END IF;
 
 -- owner --
 ALTER FUNCTION {function}() OWNER TO {owner};

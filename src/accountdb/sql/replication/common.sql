@@ -20,10 +20,18 @@ WHERE p.name = coalesce(%(name)s::text, p.name) RETURNING p.name;
 
 -- followers --
 -- Logical slots of this database with an engine's plugin: active, bytes behind, seconds behind.
--- A follower that has confirmed all of the WAL is not behind, however long it said nothing.
+-- A connected follower says itself how far behind it is, and nothing when it is idle and level. Of
+-- one that is away: since when (PostgreSQL 17), else the age of the oldest transaction kept for it.
 SELECT s.slot_name, s.active,
        greatest(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.confirmed_flush_lsn), 0)::bigint,
-       CASE WHEN r.pid IS NOT NULL THEN coalesce(extract(epoch FROM r.replay_lag), 0)::float8 END
+       CASE
+           WHEN r.pid IS NOT NULL THEN coalesce(extract(epoch FROM r.replay_lag), 0)
+           WHEN s.active THEN NULL
+           ELSE extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(
+               (pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz,
+               CASE WHEN pg_catalog.current_setting('track_commit_timestamp') = 'on'
+                    THEN pg_catalog.pg_xact_commit_timestamp(s.catalog_xmin) END))
+       END::float8
 FROM pg_catalog.pg_replication_slots AS s
 LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
 WHERE s.slot_type = 'logical' AND NOT s.temporary

@@ -1,6 +1,7 @@
 pglogical 2.4.
 
 -- subscriptions --
+-- Only where there is a local node: without one the function raises an error.
 SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscription_status() AS s
 WHERE 'rep_all' = ANY (s.replication_sets)
 ORDER BY 1;
