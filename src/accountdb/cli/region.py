@@ -14,6 +14,7 @@ from accountdb.replication.model import JoinRequest
 from accountdb.setup import join as joining
 from accountdb.setup.init import InitRequest
 from accountdb.setup.init import init as prepare
+from accountdb.setup.user import create_user as make_user
 
 app = typer.Typer(help="Join a region to another, leave it, pause and resume its streams.", no_args_is_help=True)
 
@@ -43,6 +44,26 @@ def init(
     target = options.one(dsn)
     request = InitRequest(target, options.mode(mode), node, admin_dsn or _admin_from_environment(target), grant_to)
     report.show(prepare(request))
+    return 0
+
+
+def create_user(
+    dsn: options.Dsn = None,
+    user: Annotated[str, typer.Option("--user", envvar="DB_USER", metavar="NAME", help="The business role.")] = "",
+    admin_dsn: Annotated[
+        str | None, typer.Option("--admin-dsn", metavar="DSN", help="A role that may make roles.")
+    ] = None,
+) -> int:
+    """Make the business role, or change its password, and grant it the account tables.
+
+    The password comes from the environment variable DB_PASS.
+    """
+    target = options.one(dsn)
+    password = os.environ.get("DB_PASS", "")
+    if not user or not password:
+        raise UsageError("the role's name or password is missing", hint="--user NAME, and DB_PASS in the environment")
+    admin = admin_dsn or _admin_from_environment(target)
+    report.show(make_user(target, user, password, admin_dsn=admin))
     return 0
 
 

@@ -19,8 +19,8 @@ def node(conn: Connection) -> tuple[str | None, Mode]:
     return (row[0], Mode(row[1])) if row else (None, Mode.PGSYNC)
 
 
-def set_node(conn: Connection, name: str, mode: Mode) -> None:
-    """Give this region its node name and mode."""
+def set_node(conn: Connection, name: str | None, mode: Mode) -> None:
+    """Give this region its mode, and its node name where it has one already."""
     conn.execute(block(_FILE, "set_node"), {"node": name, "mode": mode})
 
 

@@ -62,7 +62,7 @@ def init(request: InitRequest) -> Report:
                 _node(conn, privileged, request, report)
             _guards(conn, request, report)
             if request.grant_to:
-                _grant(conn, request.grant_to, report)
+                grant(conn, request.grant_to, report)
             conn.commit()
         finally:
             if admin is not None:
@@ -84,7 +84,7 @@ def _check(conn: Connection, request: InitRequest) -> None:
                 hint=f'CREATE ROLE "{request.grant_to}" LOGIN',
             )
     name, mode = common.node(conn)
-    changes = (request.node is not None and name not in (None, request.node)) or (name and mode != request.mode)
+    changes = mode != request.mode or (request.node is not None and name not in (None, request.node))
     if changes and standing(conn).joined:
         raise UsageError(
             f"this region has joined as {name} in mode {mode}; it cannot become {request.node or name} in mode"
@@ -143,15 +143,14 @@ def _has_pglogical(conn: Connection) -> bool:
 def _node(conn: Connection, admin: Connection, request: InitRequest, report: Report) -> None:
     before, mode_before = common.node(conn)
     name = request.node or before
-    if name is None:
-        if request.mode is not Mode.PGSYNC:
-            report.warn("node name", "none yet, rows written here name the node local", "--node NAME, or region join")
-        return
     with conn.transaction():
         session.act_as_owner(conn)
         common.set_node(conn, name, request.mode)
         conn.execute("RESET ROLE")
-    conn.commit()
+    if name is None:
+        if request.mode is not Mode.PGSYNC:
+            report.warn("node name", "none yet, rows written here name the node local", "--node NAME, or region join")
+        return
     everywhere = common.set_node_setting(admin, name)
     where = "setting pglogical.node_name and accountdb.node" if everywhere else "accountdb.node"
     changed = (before, mode_before) != (name, request.mode)
@@ -175,10 +174,13 @@ def install_guards(conn: Connection, tables: Sequence[Table], exclude: Sequence[
         return tuple(guard.table for guard in guards.install(conn, ready))
 
 
-def _grant(conn: Connection, role: str, report: Report) -> None:
+def grant(conn: Connection, role: str, report: Report) -> None:
     """SELECT, INSERT, UPDATE, DELETE on the tables under the row contract: what a business role needs."""
     names = [t.name for t in candidates(read_tables(conn)) if not violations(t)]
     missing = [name for (name,) in conn.execute(block("setup.sql", "missing_grants"), {"role": role, "tables": names})]
+    if not names:
+        report.unchanged("grants", "no account tables yet; init --grant-to makes them later")
+        return
     if not missing:
         report.unchanged("grants", f"{role} has what it needs")
         return

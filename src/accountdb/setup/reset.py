@@ -57,8 +57,7 @@ def _empty(conn: Connection, current: Standing, report: Report) -> None:
     up = runner.plan_for(conn)
     for step in up.steps:
         runner.run_step(conn, step)
-    if current.node:
-        common.set_node(conn, current.node, current.mode)
+    common.set_node(conn, current.node, current.mode)
     if two_way:
         install_guards(conn, read_tables(conn))
     report.done("account tables", f"dropped and made again at version {up.to_version}, empty")

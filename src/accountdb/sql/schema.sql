@@ -26,10 +26,10 @@ COMMENT ON TABLE accountdb.migration IS 'Which migration files were applied here
 
 CREATE TABLE IF NOT EXISTS accountdb.node (
     singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    name        text NOT NULL CHECK (name <> ''),
+    name        text CHECK (name <> ''),
     mode        text NOT NULL DEFAULT 'pgsync' CHECK (mode IN ('pgsync', 'pglogical', 'native'))
 );
-COMMENT ON TABLE accountdb.node IS 'The node name of this region and its replication mode: at most one row.';
+COMMENT ON TABLE accountdb.node IS 'The node name of this region, once it has one, and its replication mode: at most one row.';
 GRANT SELECT ON accountdb.node TO PUBLIC;
 
 -- Stable within a statement: it is the default of origin_node and is called for each local write.

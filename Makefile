@@ -1,0 +1,49 @@
+# accountdb: two commands bring a fresh clone to life.
+#
+#   make demo [MODE=native|pglogical]   two regions, written in both, cut and healed, found equal
+#   make test                           all tests, on real servers
+#
+# Both make .venv first; nothing else needs to be installed by hand.
+
+MODE ?= native
+TESTS ?=
+BIN := .venv/bin
+READY := .venv/.accountdb-ready
+
+.PHONY: help env pglogical demo test test-fast check format clean
+
+help:
+	@sed -n 's/^#  *make/  make/p' Makefile
+
+env: $(READY)
+
+$(READY): pyproject.toml scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh
+	@touch $@
+
+# Debian's PostgreSQL 15 with pglogical: installed where we may, told where we may not.
+pglogical:
+	@sh scripts/pglogical.sh
+
+demo: env
+	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
+	@$(BIN)/migratectl demo --mode $(MODE)
+
+test: env pglogical
+	@$(BIN)/python -m pytest $(TESTS)
+
+test-fast: env
+	@$(BIN)/python -m pytest tests/unit
+
+check: env
+	@$(BIN)/ruff format --check src tests
+	@$(BIN)/ruff check src tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-timings >/dev/null || $(BIN)/lint-imports --no-cache
+
+format: env
+	@$(BIN)/ruff format src tests
+	@$(BIN)/ruff check --fix src tests
+
+clean:
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
