@@ -1,0 +1,175 @@
+"""Labs for all tests: real servers that end with this process, however it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from accountdb import lab
+from accountdb.lab import Lab, Mode
+from accountdb.migrations import runner
+from accountdb.pg.connect import connect
+from accountdb.pg.dsn import with_params
+
+BIN = Path(sys.executable).parent
+PGLOGICAL_LIBRARY = Path("/usr/lib/postgresql/15/lib/pglogical.so")
+
+T = TypeVar("T")
+
+
+def pytest_report_header() -> list[str]:
+    """Say at the top whether the pglogical half will run."""
+    if PGLOGICAL_LIBRARY.exists():
+        return ["pglogical: PostgreSQL 15 with pglogical is here"]
+    return ["pglogical: NOT INSTALLED, its tests are SKIPPED (apt-get install postgresql-15-pglogical)"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs pglogical where the package is not to be had, with a reason that -ra shows."""
+    if PGLOGICAL_LIBRARY.exists():
+        return
+    skip = pytest.mark.skip(reason="SKIPPED: PostgreSQL 15 with pglogical is not installed on this machine")
+    for item in items:
+        if item.get_closest_marker("pglogical"):
+            item.add_marker(skip)
+
+
+def make_lab(folder: Path, mode: Mode, settings: dict[str, str] | None = None) -> Lab:
+    """A lab that is gone with this process, also when it is killed."""
+    return lab.up(folder, mode, owner_pid=os.getpid(), settings=settings).keep()
+
+
+def eventually(probe: Callable[[], T], *, within_s: float = 30.0, what: str = "the state") -> T:
+    """Poll ``probe`` until it is true and return its value. AssertionErrors inside it count as false."""
+    deadline = time.monotonic() + within_s
+    last: BaseException | None = None
+    while True:
+        try:
+            value = probe()
+            if value:
+                return value
+        except (AssertionError, psycopg.Error) as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come within {within_s} s") from last
+        time.sleep(0.02)  # the poll's step
+
+
+def run_command(
+    program: str, *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a console script as a user would. The regions of this shell are not passed on."""
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in ("DB_URL", "REPLICATION_MODE")}
+    return subprocess.run(
+        [str(BIN / program), *arguments],
+        env={**clean, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def migratectl(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run migratectl as a user would."""
+    return run_command("migratectl", *arguments, env=env)
+
+
+def rows(dsn: str, query: str, *params: Any) -> list[tuple[Any, ...]]:
+    """The rows of one query in a connection of its own."""
+    with connect(dsn, autocommit=True) as conn:
+        return list(conn.execute(query.encode(), params).fetchall())
+
+
+def value(dsn: str, query: str, *params: Any) -> Any:
+    """The one value of a query."""
+    return rows(dsn, query, *params)[0][0]
+
+
+def run_sql(dsn: str, statement: str, *params: Any) -> None:
+    """One statement, committed, in a connection of its own."""
+    with connect(dsn, autocommit=True) as conn:
+        conn.execute(statement.encode(), params)
+
+
+@pytest.fixture(scope="session")
+def native_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two PostgreSQL 17 servers with an empty database each: tests make databases of their own on them."""
+    running = make_lab(tmp_path_factory.mktemp("native") / "lab", "native")
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="session")
+def pglogical_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two PostgreSQL 15 servers with pglogical loaded, with an empty database each."""
+    running = make_lab(tmp_path_factory.mktemp("pglogical") / "lab", "pglogical")
+    yield running
+    running.down()
+
+
+class Databases:
+    """Fresh databases on one server: empty ones, and clones of a migrated template."""
+
+    def __init__(self, admin_dsn: str) -> None:
+        """``admin_dsn`` leads to the server as a superuser."""
+        self._admin = admin_dsn
+        self._made: list[str] = []
+        self._template: str | None = None
+
+    def empty(self, owner: str = "account") -> str:
+        """The DSN, as the superuser, of a new empty database that ``owner`` owns."""
+        return self._create("template1", owner)
+
+    def migrated(self) -> str:
+        """The same with the newest schema, owned by the role ``account``."""
+        if self._template is None:
+            dsn = self._create("template1", "account")
+            with connect(dsn) as conn:
+                runner.migrate([conn])
+            self._template = with_params(dsn)
+        return self._create(psycopg.conninfo.conninfo_to_dict(self._template)["dbname"], "account")  # type: ignore[arg-type]
+
+    def _create(self, template: str, owner: str) -> str:
+        name = f"t{os.getpid()}_{len(self._made)}"
+        with connect(self._admin, autocommit=True) as conn:
+            conn.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(owner)
+                )
+            )
+        self._made.append(name)
+        return with_params(self._admin, dbname=name)
+
+
+@pytest.fixture(scope="session")
+def databases(native_lab: Lab) -> Databases:
+    """Databases on the CN server of the native lab."""
+    return Databases(native_lab.region("cn").admin_dsn)
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh empty database (superuser DSN)."""
+    return databases.empty()
+
+
+@pytest.fixture
+def migrated(databases: Databases) -> str:
+    """A fresh database with the newest schema (superuser DSN)."""
+    return databases.migrated()
+
+
+def as_role(admin_dsn: str, role_dsn: str) -> str:
+    """The database of ``admin_dsn`` with the user and password of ``role_dsn``."""
+    role = psycopg.conninfo.conninfo_to_dict(role_dsn)
+    return with_params(admin_dsn, user=str(role["user"]), password=str(role["password"]))
