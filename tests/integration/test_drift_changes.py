@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from conftest_drift import database, server_17  # noqa: F401 - fixtures
 
 from accountdb.drift.compare import Drift, compare
 from accountdb.drift.read import read_structure
@@ -182,7 +181,7 @@ NO_CHANGES = [
 
 
 @pytest.fixture
-def prepared(database: str) -> str:  # noqa: F811
+def prepared(database: str) -> str:
     run(database, BASE)
     return database
 

@@ -6,11 +6,12 @@ import threading
 
 import psycopg
 import pytest
-from conftest_drift import database, second_database, server_17  # noqa: F401 - fixtures
 
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Identity, Structure
 from accountdb.drift.verify import compare_regions
+
+pytest_plugins = ("tests.integration.conftest_drift",)
 
 TABLE = """
 CREATE SCHEMA accountdb;
@@ -35,7 +36,7 @@ def prepare(dsn: str) -> Structure:
         return read_structure(conn)
 
 
-def test_names_come_out_qualified_and_odd_names_stay_apart(database: str) -> None:  # noqa: F811
+def test_names_come_out_qualified_and_odd_names_stay_apart(database: str) -> None:
     objects = prepare(database).objects
     column = objects[Identity("column", "public", '"Odd.Name"."Col.umn"')]
     assert column == {"type": "public.mood", "not_null": False}
@@ -43,14 +44,14 @@ def test_names_come_out_qualified_and_odd_names_stay_apart(database: str) -> Non
     assert index["definition"] == 'CREATE INDEX "Odd.Index" ON public."Odd.Name" USING btree ("Col.umn")'
 
 
-def test_the_settings_of_the_session_do_not_matter(database: str) -> None:  # noqa: F811
+def test_the_settings_of_the_session_do_not_matter(database: str) -> None:
     expected = prepare(database)
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute(UNUSUAL.encode())
         assert read_structure(conn) == expected
 
 
-def test_the_settings_of_the_session_are_given_back(database: str) -> None:  # noqa: F811
+def test_the_settings_of_the_session_are_given_back(database: str) -> None:
     prepare(database)
     names = ("search_path", "TimeZone", "bytea_output", "client_encoding", "transaction_isolation")
     with psycopg.connect(database) as conn:
@@ -63,7 +64,7 @@ def test_the_settings_of_the_session_are_given_back(database: str) -> None:  # n
             assert after == before
 
 
-def test_alone_it_reads_in_one_read_only_snapshot(database: str) -> None:  # noqa: F811
+def test_alone_it_reads_in_one_read_only_snapshot(database: str) -> None:
     statements: list[str] = []
     with psycopg.connect(database, autocommit=True) as conn:
         execute = conn.execute
@@ -80,7 +81,7 @@ def test_alone_it_reads_in_one_read_only_snapshot(database: str) -> None:  # noq
         assert conn.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-def test_inside_a_transaction_it_sees_what_is_not_committed(database: str, second_database: str) -> None:  # noqa: F811
+def test_inside_a_transaction_it_sees_what_is_not_committed(database: str, second_database: str) -> None:
     with psycopg.connect(database) as a, psycopg.connect(second_database) as b:
         a.execute("CREATE TABLE public.users (id integer)")
         b.execute("CREATE TABLE public.users (id bigint)")
@@ -96,14 +97,14 @@ def test_inside_a_transaction_it_sees_what_is_not_committed(database: str, secon
         assert [each.change for each in compare_regions(a, b)] == ["extra"]
 
 
-def test_only_the_named_schemas_are_read(database: str) -> None:  # noqa: F811
+def test_only_the_named_schemas_are_read(database: str) -> None:
     prepare(database)
     with psycopg.connect(database) as conn:
         assert {one.schema for one in read_structure(conn, ["accountdb"]).objects} == {"accountdb"}
         assert read_structure(conn, ["nowhere"]).objects == {}
 
 
-def test_an_ordinary_role_reads_the_same(database: str) -> None:  # noqa: F811
+def test_an_ordinary_role_reads_the_same(database: str) -> None:
     expected = prepare(database)
     with psycopg.connect(database) as conn:
         conn.execute("CREATE ROLE drift_reader")
@@ -112,7 +113,7 @@ def test_an_ordinary_role_reads_the_same(database: str) -> None:  # noqa: F811
         conn.rollback()
 
 
-def test_reading_while_objects_come_and_go(database: str) -> None:  # noqa: F811
+def test_reading_while_objects_come_and_go(database: str) -> None:
     prepare(database)
     stop = threading.Event()
 
@@ -138,7 +139,7 @@ def test_reading_while_objects_come_and_go(database: str) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("count", [300])
-def test_a_large_structure_is_read_in_a_moment(database: str, count: int) -> None:  # noqa: F811
+def test_a_large_structure_is_read_in_a_moment(database: str, count: int) -> None:
     import time
 
     with psycopg.connect(database) as conn:

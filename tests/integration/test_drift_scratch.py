@@ -12,16 +12,20 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest_drift import database, database_15, server_15, server_17  # noqa: F401 - fixtures
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from accountdb.drift.canonical import canonical_text, load_canonical, main, read_from_sql, regenerate
 from accountdb.drift.compare import compare
 from accountdb.drift.scratch import PREFIX, scratch_database
 from accountdb.drift.structure import Identity
 from accountdb.errors import AccountdbError, MissingRightError, UsageError
+from accountdb.lab import Lab
 from accountdb.pg.dsn import with_params
 from accountdb.sql import text
+from tests.conftest import as_role
+
+pytest_plugins = ("tests.integration.conftest_drift",)
 
 
 def scratches(dsn: str) -> list[str]:
@@ -31,28 +35,28 @@ def scratches(dsn: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(database: str) -> Iterator[None]:  # noqa: F811
+def nothing_is_left(database: str) -> Iterator[None]:
     yield
     assert scratches(database) == []
 
 
 @pytest.fixture
-def ordinary(database: str) -> Iterator[str]:  # noqa: F811
-    """The DSN of a role that owns the database and has no other right."""
-    role = sql.Identifier("drift_ordinary")
+def ordinary(database: str, native_lab: Lab) -> str:
+    """The same database as the role that owns it and has no other right."""
+    return as_role(database, native_lab.region("cn").app_dsn)
+
+
+@pytest.fixture
+def may_create(database: str, ordinary: str) -> Iterator[str]:
+    """The same with the right to create databases."""
+    role = sql.Identifier(str(conninfo_to_dict(ordinary)["user"]))
     with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-        owned = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(conn.info.dbname), role)
-        conn.execute(owned)
-        try:
-            yield with_params(database, user="drift_ordinary")
-        finally:
-            conn.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
-            conn.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            conn.execute(sql.SQL("DROP ROLE {}").format(role))
+        conn.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(role))
+        yield ordinary
+        conn.execute(sql.SQL("ALTER ROLE {} NOCREATEDB").format(role))
 
 
-def test_a_file_is_read_as_psql_would_run_it(database: str) -> None:  # noqa: F811
+def test_a_file_is_read_as_psql_would_run_it(database: str) -> None:
     script = """
     SET transaction_timeout = 0; SET a_setting_of_a_newer_server = 0;
     \\restrict x
@@ -69,7 +73,7 @@ def test_a_file_is_read_as_psql_would_run_it(database: str) -> None:  # noqa: F8
         assert conn.execute("SELECT to_regclass('public.users')").fetchone() == (None,)
 
 
-def test_what_is_local_to_the_server_is_not_in_it(database: str) -> None:  # noqa: F811
+def test_what_is_local_to_the_server_is_not_in_it(database: str) -> None:
     with psycopg.connect(with_params(database, dbname="template1"), autocommit=True) as conn:
         conn.execute("CREATE TABLE public.local (id integer)")
         try:
@@ -78,7 +82,7 @@ def test_what_is_local_to_the_server_is_not_in_it(database: str) -> None:  # noq
             conn.execute("DROP TABLE public.local")
 
 
-def test_text_of_every_language_is_kept(database: str) -> None:  # noqa: F811
+def test_text_of_every_language_is_kept(database: str) -> None:
     structure = read_from_sql(database, "CREATE TYPE public.role AS ENUM ('用户', 'é');")
     assert structure.objects[Identity("enum", "public", "role")] == {"labels": "'用户', 'é'"}
 
@@ -96,67 +100,64 @@ def test_text_of_every_language_is_kept(database: str) -> None:  # noqa: F811
         ("BEGIN;\nSELECT 1;\nVACUUM;", 3, "VACUUM cannot run inside a transaction block"),
     ],
 )
-def test_a_broken_file_is_told_in_one_line(database: str, script: str, line: int, message: str) -> None:  # noqa: F811
+def test_a_broken_file_is_told_in_one_line(database: str, script: str, line: int, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_from_sql(database, script, name="wanted.sql")
     assert caught.value.message.startswith(f"wanted.sql, line {line}: {message}")
     assert "\n" not in caught.value.message
 
 
-def test_a_transaction_that_is_not_ended(database: str) -> None:  # noqa: F811
+def test_a_transaction_that_is_not_ended(database: str) -> None:
     with pytest.raises(UsageError, match="ends inside a transaction"):
         read_from_sql(database, "BEGIN; CREATE TABLE a ();")
 
 
-def test_a_file_that_ends_its_own_session(database: str) -> None:  # noqa: F811
+def test_a_file_that_ends_its_own_session(database: str) -> None:
     with pytest.raises(AccountdbError, match="terminating connection"):
         read_from_sql(database, "SELECT pg_terminate_backend(pg_backend_pid());")
 
 
 def test_a_role_that_may_not_create_a_database(ordinary: str) -> None:
-    with pytest.raises(MissingRightError, match="role drift_ordinary may not create") as caught:
+    with pytest.raises(MissingRightError, match="role account may not create") as caught:
         read_from_sql(ordinary, "CREATE TABLE public.users ();")
-    assert 'ALTER ROLE "drift_ordinary" CREATEDB' in str(caught.value.hint)
+    assert 'ALTER ROLE "account" CREATEDB' in str(caught.value.hint)
 
 
 def test_the_packaged_schema_needs_no_right(ordinary: str) -> None:
     assert read_from_sql(ordinary, text("schema.sql")) is load_canonical()
 
 
-def test_a_role_that_may_create_a_database_needs_nothing_more(database: str, ordinary: str) -> None:  # noqa: F811
-    with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute("ALTER ROLE drift_ordinary CREATEDB")
+def test_a_role_that_may_create_a_database_needs_nothing_more(may_create: str) -> None:
     changed = text("schema.sql") + "CREATE TABLE public.notes (id integer);\n"
-    (drift,) = compare(load_canonical(), read_from_sql(ordinary, changed))
+    (drift,) = compare(load_canonical(), read_from_sql(may_create, changed))
     assert (drift.name, drift.change) == ("notes", "extra")
 
 
-def test_a_right_that_the_file_needs(database: str, ordinary: str) -> None:  # noqa: F811
-    with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute("ALTER ROLE drift_ordinary CREATEDB")
+def test_a_right_that_the_file_needs(database: str, may_create: str) -> None:
+    admin = conninfo_to_dict(database)["user"]
     with pytest.raises(MissingRightError, match=r"^f\.sql, line 2: ") as caught:
-        read_from_sql(ordinary, "CREATE TABLE public.a ();\nALTER TABLE public.a OWNER TO postgres;", name="f.sql")
+        read_from_sql(may_create, f"CREATE TABLE public.a ();\nALTER TABLE public.a OWNER TO {admin};", name="f.sql")
     assert "--no-owner" in str(caught.value.hint)
 
 
-def test_the_scratch_database_is_dropped_although_someone_is_in_it(database: str) -> None:  # noqa: F811
+def test_the_scratch_database_is_dropped_although_someone_is_in_it(database: str) -> None:
     with scratch_database(database) as scratch:
         stays = psycopg.connect(scratch)
     assert scratches(database) == []
     stays.close()
 
 
-def test_the_first_failure_is_told_when_dropping_fails_too(database: str) -> None:  # noqa: F811
-    class Other(Exception):
+def test_the_first_failure_is_told_when_dropping_fails_too(database: str) -> None:
+    class OtherError(Exception):
         pass
 
     def fail(dsn: str) -> None:
         with psycopg.connect(dsn, autocommit=True) as conn:
             name = sql.Identifier(scratches(database)[0])
             conn.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(name))
-        raise Other
+        raise OtherError
 
-    with pytest.raises(Other) as caught, scratch_database(database):
+    with pytest.raises(OtherError) as caught, scratch_database(database):
         fail(database)
     assert "is left behind" in caught.value.__notes__[0]
     with psycopg.connect(database, autocommit=True) as conn:
@@ -165,7 +166,7 @@ def test_the_first_failure_is_told_when_dropping_fails_too(database: str) -> Non
         conn.execute(sql.SQL("DROP DATABASE {}").format(name))
 
 
-def test_an_interrupt_leaves_nothing(database: str) -> None:  # noqa: F811
+def test_an_interrupt_leaves_nothing(database: str) -> None:
     program = (
         "import sys; from accountdb.drift.canonical import read_from_sql;"
         "read_from_sql(sys.argv[1], 'SELECT pg_sleep(60);')"
@@ -193,7 +194,7 @@ def sleeping(dsn: str) -> bool:
     return found != (0,)
 
 
-@pytest.mark.parametrize("version", [15, 17])
+@pytest.mark.parametrize("version", [pytest.param(15, marks=pytest.mark.pglogical), 17])
 def test_regenerating_gives_the_shipped_file(version: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     dsn = request.getfixturevalue("database" if version == 17 else "database_15")
     path = regenerate(dsn, tmp_path / "canonical.json")
@@ -201,7 +202,7 @@ def test_regenerating_gives_the_shipped_file(version: int, tmp_path: Path, reque
 
 
 def test_the_entry_for_developers_writes_the_package_data(
-    database: str,  # noqa: F811
+    database: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = text("drift/canonical.json")

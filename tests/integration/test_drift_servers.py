@@ -8,21 +8,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest_drift import (  # noqa: F401 - fixtures
-    BIN_15,
-    BIN_17,
-    database,
-    database_15,
-    second_database,
-    server_15,
-    server_17,
-)
 
 from accountdb.drift.canonical import load_canonical
 from accountdb.drift.compare import compare
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Structure
 from accountdb.sql import text
+from tests.integration.conftest_drift import program
+
+pytest_plugins = ("tests.integration.conftest_drift",)
 
 TORTURE = Path(__file__).with_name("test_drift_torture.sql").read_text(encoding="utf-8")
 
@@ -43,52 +37,55 @@ def read(dsn: str) -> Structure:
         return read_structure(conn)
 
 
-def copied(source: str, target: str, pg_dump: Path = BIN_17) -> Structure:
+def copied(source: str, target: str) -> Structure:
     """The structure of ``target`` after ``pg_dump --schema-only | psql``."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     dump = subprocess.run(
-        [pg_dump / "pg_dump", "--schema-only", "--dbname", source],
+        [program("pg_dump", source), "--schema-only", "--no-owner", "--dbname", source],
         check=True, capture_output=True, text=True, env=environment,
     ).stdout  # fmt: skip
     # psql goes on after the settings that an older server does not know; all else must work.
     wanted = "\n".join(line for line in dump.splitlines() if not line.startswith("SET transaction_timeout"))
     subprocess.run(
-        [BIN_17 / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", target],
+        [program("psql", target), "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", target],
         check=True, capture_output=True, text=True, input=wanted, env=environment,
     )  # fmt: skip
     return read(target)
 
 
-def test_15_and_17_give_the_same_structure(database: str, database_15: str, schema: str) -> None:  # noqa: F811
+@pytest.mark.pglogical
+def test_15_and_17_give_the_same_structure(database: str, database_15: str, schema: str) -> None:
     on_15, on_17 = made(database_15, schema), made(database, schema)
     assert compare(on_15, on_17) == []
     assert on_15 == on_17
 
 
-def test_a_restored_dump_gives_the_same_structure(database: str, second_database: str, schema: str) -> None:  # noqa: F811
+def test_a_restored_dump_gives_the_same_structure(database: str, second_database: str, schema: str) -> None:
     assert compare(made(database, schema), copied(database, second_database)) == []
 
 
+@pytest.mark.pglogical
 def test_a_dump_of_15_restored_on_17_gives_the_same_structure(
-    database: str,  # noqa: F811
-    database_15: str,  # noqa: F811
+    database: str,
+    database_15: str,
     schema: str,
 ) -> None:
     assert compare(made(database_15, schema), copied(database_15, database)) == []
 
 
+@pytest.mark.pglogical
 def test_a_dump_of_15_restored_on_15_gives_the_same_structure(
-    database: str,  # noqa: F811
-    database_15: str,  # noqa: F811
+    database: str,
+    database_15: str,
 ) -> None:
     expected = made(database_15, TORTURE)
-    copied(database_15, database, BIN_15)
+    copied(database_15, database)
     with psycopg.connect(database_15, autocommit=True) as conn:
         conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     assert compare(expected, copied(database, database_15)) == []
 
 
-@pytest.mark.parametrize("version", [15, 17])
+@pytest.mark.parametrize("version", [pytest.param(15, marks=pytest.mark.pglogical), 17])
 def test_the_packaged_schema_equals_the_canonical_structure(version: int, request: pytest.FixtureRequest) -> None:
     dsn = request.getfixturevalue("database" if version == 17 else "database_15")
     assert compare(load_canonical(), made(dsn, text("schema.sql"))) == []
@@ -96,7 +93,7 @@ def test_the_packaged_schema_equals_the_canonical_structure(version: int, reques
     assert compare(load_canonical(), made(dsn, text("schema.sql"))) == []
 
 
-def test_the_torture_covers_every_kind(database: str) -> None:  # noqa: F811
+def test_the_torture_covers_every_kind(database: str) -> None:
     from accountdb.drift.kinds import KINDS
 
     assert set(made(database, TORTURE).counts()) == set(KINDS)

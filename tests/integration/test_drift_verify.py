@@ -7,12 +7,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest_drift import database, database_15, second_database, server_15, server_17  # noqa: F401 - fixtures
 
 from accountdb.drift.verify import compare_regions, verify
 from accountdb.errors import ConnectError, UsageError
 from accountdb.pg.dsn import with_params
 from accountdb.sql import text
+
+pytest_plugins = ("tests.integration.conftest_drift",)
 
 
 def run(dsn: str, script: str) -> str:
@@ -21,14 +22,14 @@ def run(dsn: str, script: str) -> str:
     return dsn
 
 
-@pytest.fixture(params=[15, 17])
-def migrated(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=[pytest.param(15, marks=pytest.mark.pglogical), 17])
+def shipped(request: pytest.FixtureRequest) -> str:
     dsn: str = request.getfixturevalue("database" if request.param == 17 else "database_15")
     return run(dsn, text("schema.sql"))
 
 
-def test_a_fresh_database_is_clean_and_says_what_was_looked_at(migrated: str) -> None:
-    report = verify(migrated)
+def test_a_fresh_database_is_clean_and_says_what_was_looked_at(shipped: str) -> None:
+    report = verify(shipped)
     assert report.clean
     assert report.compared["table"] == 9
     assert report.compared["trigger"] == 10
@@ -36,26 +37,26 @@ def test_a_fresh_database_is_clean_and_says_what_was_looked_at(migrated: str) ->
     assert report.not_compared
 
 
-def test_a_database_that_lives_is_clean(migrated: str) -> None:
+def test_a_database_that_lives_is_clean(shipped: str) -> None:
     run(
-        migrated,
+        shipped,
         "INSERT INTO public.users (username, password) SELECT 'u' || n, 'x' FROM generate_series(1, 50) AS n;"
         "UPDATE public.users SET level = 3; ANALYZE; REINDEX TABLE public.users;"
         "CREATE TABLE public.schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL);"
         "CREATE EXTENSION pgcrypto SCHEMA public",
     )
-    report = verify(migrated)
+    report = verify(shipped)
     assert report.clean
     assert report.not_compared[0].what == "table public.schema_migrations"
 
 
-def test_drift_is_named(migrated: str) -> None:
+def test_drift_is_named(shipped: str) -> None:
     run(
-        migrated,
+        shipped,
         "ALTER TABLE public.users DISABLE TRIGGER trg_users_bump_version; DROP INDEX public.users_email_lower_uk;"
         "ALTER TABLE public.sessions ALTER token TYPE varchar(100); CREATE TABLE public.notes (id integer)",
     )
-    assert [(each.kind, each.name, each.change) for each in verify(migrated).drifts] == [
+    assert [(each.kind, each.name, each.change) for each in verify(shipped).drifts] == [
         ("table", "notes", "extra"),
         ("column", "sessions.token", "changed"),
         ("index", "users.users_email_lower_uk", "missing"),
@@ -63,35 +64,36 @@ def test_drift_is_named(migrated: str) -> None:
     ]
 
 
-def test_an_empty_database_misses_tables_and_functions_only(database: str) -> None:  # noqa: F811
+def test_an_empty_database_misses_tables_and_functions_only(database: str) -> None:
     assert {(each.kind, each.change) for each in verify(database).drifts} == {
         ("table", "missing"),
         ("function", "missing"),
     }
 
 
-def test_against_a_file(migrated: str, tmp_path: Path) -> None:
+def test_against_a_file(shipped: str, tmp_path: Path) -> None:
     wanted = tmp_path / "wanted.sql"
     wanted.write_text(text("schema.sql"), encoding="utf-8")
-    assert verify(migrated, wanted).clean
+    assert verify(shipped, wanted).clean
     wanted.write_text("\ufeff" + text("schema.sql") + "ALTER TABLE public.users ADD phone text;\n", encoding="utf-8")
-    (drift,) = verify(migrated, wanted).drifts
+    (drift,) = verify(shipped, wanted).drifts
     assert (drift.kind, drift.name, drift.change) == ("column", "users.phone", "missing")
 
 
-def test_a_broken_file_names_itself(database: str, tmp_path: Path) -> None:  # noqa: F811
+def test_a_broken_file_names_itself(database: str, tmp_path: Path) -> None:
     wanted = tmp_path / "broken.sql"
     wanted.write_text("SELECT 1;\nSELEC 2;\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"broken\.sql, line 2: syntax error"):
         verify(database, wanted)
 
 
-def test_a_server_that_is_not_there(database: str) -> None:  # noqa: F811
+def test_a_server_that_is_not_there(database: str) -> None:
     with pytest.raises(ConnectError):
         verify(with_params(database, dbname="gone"))
 
 
-def test_two_regions_on_two_versions(database: str, database_15: str) -> None:  # noqa: F811
+@pytest.mark.pglogical
+def test_two_regions_on_two_versions(database: str, database_15: str) -> None:
     run(database, text("schema.sql"))
     run(database_15, text("schema.sql") + "ALTER TABLE public.users ALTER level SET DEFAULT 10;")
     with psycopg.connect(database) as a, psycopg.connect(database_15) as b:
@@ -106,14 +108,14 @@ def test_two_regions_on_two_versions(database: str, database_15: str) -> None:  
         assert compare_regions(a, b, ["accountdb"]) == []
 
 
-def test_verify_writes_nothing(migrated: str) -> None:
+def test_verify_writes_nothing(shipped: str) -> None:
     def transaction(read: Callable[[psycopg.Connection], object]) -> object:
-        with psycopg.connect(migrated, autocommit=True) as conn:
+        with psycopg.connect(shipped, autocommit=True) as conn:
             return read(conn)
 
     def newest(conn: psycopg.Connection) -> object:
         return conn.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())").fetchone()
 
     before = transaction(newest)
-    verify(migrated)
+    verify(shipped)
     assert transaction(newest) == before

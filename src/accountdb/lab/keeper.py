@@ -153,19 +153,17 @@ class Keeper:
         tell("ready")
         await self._keep.wait()
         self._write(replace(self._get_record(), phase="kept"))
-        tell("kept")
         self._let_go_of_caller()
         asyncio.get_running_loop().call_later(_FOLDER_CHECK_S, self._check_folder)
         await asyncio.Event().wait()
 
     def _let_go_of_caller(self) -> None:
-        """Close the pipes. What Python itself may have to say goes to a file of the lab."""
-        log = os.open(
-            self._request.folder / state.KEEPER_LOG,
-            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW,
-            0o600,
-        )
+        """Say that the lab is kept and close the pipes. Python's own complaints go to a file of the lab."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        log = os.open(self._request.folder / state.KEEPER_LOG, flags, 0o600)
         nothing = os.open(os.devnull, os.O_RDWR)
+        # The last word only when nothing is written to the folder any more: the caller may remove it.
+        tell("kept")
         for source, target in ((nothing, 0), (nothing, 1), (log, 2)):
             os.dup2(source, target)
         os.close(nothing)

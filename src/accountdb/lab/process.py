@@ -112,6 +112,15 @@ def _works_in(pid: int, folder: Path) -> bool:
     return any(Path(os.fsdecode(argument)).is_relative_to(folder) for argument in arguments if argument)
 
 
+def writes_log(pid: int) -> bool:
+    """Whether the process is a server's logger, which only passes on what the others say."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ")
+    except OSError:
+        return False
+    return title.startswith(b"postgres: ") and title.endswith(b"logger")
+
+
 def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
     """Send a signal to each process that still is there."""
     for pid in pids:

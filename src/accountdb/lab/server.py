@@ -274,11 +274,16 @@ class Server:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         # The postmaster first: then no new process can come.
         child.send(signal.SIGSTOP)
-        while not all(map(process.stopped, pids := process.server_processes(self.spec.data_dir))):
+        while not all(map(process.stopped, pids := self._pausable())):
             process.signal_all(pids, signal.SIGSTOP)
             if time.monotonic() > deadline:
                 raise AccountdbError(f"lab region {self.spec.region}: SIGSTOP does not hold the server")
             await asyncio.sleep(_POLL_S)
+
+    def _pausable(self) -> list[int]:
+        """All processes but the logger: should the keeper be killed, the kernel wakes the postmaster,
+        which ends all others, but leaves the logger to end by itself, and that it could not."""
+        return [pid for pid in process.server_processes(self.spec.data_dir) if not process.writes_log(pid)]
 
     def resume(self) -> None:
         """Let a paused server go on. Nothing to do when it is not paused."""

@@ -83,6 +83,8 @@ def up(
     for bad values, AccountdbError with the server's own reason when it does not start. Whatever
     is raised, nothing of the lab is left.
     """
+    if sys.platform != "linux":
+        raise AccountdbError(f"the lab runs on Linux only, and this is {sys.platform}", hint="use a container")
     where = state.resolved(folder)
     request = {
         "folder": str(where),
@@ -127,7 +129,7 @@ def _running(where: Path, mode: Mode) -> Lab | None:
     """The lab that runs in ``where``, None when none does or it is not settled yet."""
     state.require_ours(where)
     record = state.read(where)
-    if record is None or not process.alive(record.keeper):
+    if record is None or record.phase == "stopping" or not process.alive(record.keeper):
         return None
     if record.mode != mode:
         raise UsageError(
