@@ -34,7 +34,10 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs pglogical where the package is not to be had, with a reason that -ra shows."""
+    """Put the soak around all else, and skip pglogical where it is not to be had (-ra shows the reason)."""
+    items.sort(
+        key=lambda item: (item.get_closest_marker("last") is not None) - (item.get_closest_marker("first") is not None)
+    )
     if PGLOGICAL_LIBRARY.exists():
         return
     skip = pytest.mark.skip(reason="SKIPPED: PostgreSQL 15 with pglogical is not installed on this machine")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -57,9 +59,8 @@ class Traces:
             return
         self.data_roots.add(Path(record.data_root))
         for region in lab.REGIONS:
-            lock_file = Path(record.data_root, region, "postmaster.pid")
-            if lock_file.exists():
-                lines = lock_file.read_text(encoding="utf-8").splitlines()
+            with contextlib.suppress(FileNotFoundError):
+                lines = Path(record.data_root, region, "postmaster.pid").read_text(encoding="utf-8").splitlines()
                 self.segments |= {int(line.split()[1]) for line in lines[6:7]}
 
     def servers(self) -> list[int]:
@@ -72,12 +73,10 @@ class Traces:
     def keepers(self) -> list[str]:
         """Processes that hold the lab's lock file open."""
         found = []
-        for entry in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                if os.readlink(entry).startswith(f"{self.folder}/"):
-                    found.append(str(entry))
-            except OSError:
-                continue
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):  # processes and files come and go
+                opened = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+                found += [pid for path in opened if path.startswith(f"{self.folder}/")]
         return found
 
     def left(self) -> list[object]:
@@ -112,7 +111,7 @@ def caller(traces: Traces) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
             line = child.stdout.readline()
             assert line, "the process that brings the lab up has ended"
             traces.note()
-            if moment in line:
+            if re.search(f"(^|: ){moment}", line):
                 break
         return child
 

@@ -61,7 +61,9 @@ def _explained(error: psycopg.Error, dsn: str, name: str) -> ConnectError:
 def one_line(text: str, *secrets_of: str) -> str:
     """A server's message on one line, without libpq's preamble and without secrets."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    last = lines[-1] if lines else "no reason given"
+    # libpq tries every address and asks "Is the server running ...?" after the line with the fact.
+    facts = [line for line in lines if "failed:" in line] or lines
+    last = facts[-1] if facts else "no reason given"
     for marker in ("FATAL:", "failed:", "error:"):
         if marker in last:
             last = last.split(marker, 1)[1].strip()
