@@ -90,7 +90,7 @@ def migratectl(*arguments: str, env: dict[str, str] | None = None) -> subprocess
 def rows(dsn: str, query: str, *params: Any) -> list[tuple[Any, ...]]:
     """The rows of one query in a connection of its own."""
     with connect(dsn, autocommit=True) as conn:
-        return list(conn.execute(query.encode(), params).fetchall())
+        return list(conn.execute(query.encode(), params or None).fetchall())
 
 
 def value(dsn: str, query: str, *params: Any) -> Any:
@@ -101,7 +101,7 @@ def value(dsn: str, query: str, *params: Any) -> Any:
 def run_sql(dsn: str, statement: str, *params: Any) -> None:
     """One statement, committed, in a connection of its own."""
     with connect(dsn, autocommit=True) as conn:
-        conn.execute(statement.encode(), params)
+        conn.execute(statement.encode(), params or None)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -103,16 +104,18 @@ def assert_on_record(lab: Lab, user: UUID, *, winner: int, loser: int) -> None:
         FROM accountdb.conflict WHERE row_key = jsonb_build_object('uuid', %s::uuid)
     """
 
-    def recorded() -> dict[str, list[tuple[object, ...]]]:
-        found = {region.name: rows(region.admin_dsn, query, user) for region in lab.regions}
+    def recorded() -> dict[str, list[tuple[Any, ...]]]:
+        found: dict[str, list[tuple[Any, ...]]] = {
+            region.name: rows(region.admin_dsn, query, user) for region in lab.regions
+        }
         assert all(found.values())
         return found
 
     # The winner's region may still be about to refuse the loser.
-    found = eventually(recorded, what="a record in both regions")
-    assert found["cn"] == found["global"]
-    assert len(found["cn"]) == 1
-    assert found["cn"][0][1:] == ("update_update", "row_order", str(winner), str(loser), "secret", "settled")
+    events = eventually(recorded, what="a record in both regions")
+    assert events["cn"] == events["global"]
+    assert len(events["cn"]) == 1
+    assert events["cn"][0][1:] == ("update_update", "row_order", str(winner), str(loser), "secret", "settled")
 
 
 def test_the_higher_version_wins_over_the_later_time(ready_lab: Lab) -> None:

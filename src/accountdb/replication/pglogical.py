@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import psycopg
 
 from accountdb.catalog.tables import Table
-from accountdb.errors import MissingRightError
-from accountdb.pg.connect import Connection
+from accountdb.errors import ConnectError, MissingRightError
+from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
 from accountdb.sql import block
@@ -112,10 +112,11 @@ class Pglogical:
                 conn.execute(block(_FILE, "forget_settings"))
 
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
-        """See Engine. pglogical drops the provider's slot where it can reach it, and goes on otherwise."""
+        """See Engine. pglogical drops the provider's slot where it reaches it, and is silent otherwise."""
         common.drop_pending(conn, name)
+        provider = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
         conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
-        return None
+        return _slot_left_behind(*provider) if provider else None
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""
@@ -139,3 +140,15 @@ class Pglogical:
         if standing.get(name) is not State.DISABLED:
             self.pause(conn, name)
         conn.execute("SELECT pglogical.alter_subscription_enable(%s, true)", (name,))
+
+
+def _slot_left_behind(provider_dsn: str, slot: str) -> str | None:
+    """What to do about a slot that still holds WAL on the provider; None when it is gone."""
+    remedy = f"there, an administrator runs: SELECT pg_drop_replication_slot('{slot}')"
+    try:
+        with connect(provider_dsn, name="provider", autocommit=True, timeout_s=2) as provider:
+            if provider.execute(block(_FILE, "left_slot"), {"slot": slot}).fetchone() is None:
+                return None
+    except ConnectError as error:
+        return f"the provider was not reached ({error.message}); {remedy}"
+    return f"its slot stays on the provider; {remedy}"

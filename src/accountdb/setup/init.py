@@ -58,7 +58,7 @@ def init(request: InitRequest) -> Report:
             with connect(request.dsn, name="--dsn", autocommit=True) as plain:
                 privileged = admin or plain
                 if request.mode is Mode.PGLOGICAL:
-                    _pglogical(privileged, request, report)
+                    prepare_pglogical(privileged, request.grant_to, report)
                 _node(conn, privileged, request, report)
             _guards(conn, request, report)
             if request.grant_to:
@@ -113,18 +113,18 @@ def _patch(conn: Connection, report: Report) -> None:
         report.warn("row contract", f"public.{table}: {'; '.join(faults)}", "it cannot be replicated as it is")
 
 
-def _pglogical(admin: Connection, request: InitRequest, report: Report) -> None:
-    """The extension and its rights. Notices of the file become lines of the report."""
+def prepare_pglogical(admin: Connection, grant_to: str | None, report: Report) -> None:
+    """The extension and its rights. Warnings of the file become lines of the report."""
     notices: list[tuple[str, str | None]] = []
 
     def collect(diag: psycopg.errors.Diagnostic) -> None:
         if diag.severity_nonlocalized == "WARNING":
             notices.append((diag.message_primary or "", diag.message_hint))
 
-    had = _has_pglogical(admin)
+    had = has_pglogical(admin)
     admin.add_notice_handler(collect)
     try:
-        admin.execute("SELECT pg_catalog.set_config('accountdb.grant_to', %s, false)", (request.grant_to or "",))
+        admin.execute("SELECT pg_catalog.set_config('accountdb.grant_to', %s, false)", (grant_to or "",))
         admin.execute(block(_PGLOGICAL, "extension"))
         admin.execute(block(_PGLOGICAL, "rights"))
     finally:
@@ -135,7 +135,7 @@ def _pglogical(admin: Connection, request: InitRequest, report: Report) -> None:
         (report.unchanged if had else report.done)("pglogical", "extension and rights")
 
 
-def _has_pglogical(conn: Connection) -> bool:
+def has_pglogical(conn: Connection) -> bool:
     row = conn.execute(block("setup.sql", "pglogical_rights")).fetchone()
     return bool(row and row[0])
 

@@ -7,7 +7,7 @@ from psycopg import sql
 
 from accountdb.errors import MissingRightError
 from accountdb.pg.connect import connect, told
-from accountdb.setup.init import grant
+from accountdb.setup.init import grant, has_pglogical, prepare_pglogical
 from accountdb.setup.report import Report
 from accountdb.sql import block
 
@@ -41,4 +41,6 @@ def create_user(dsn: str, name: str, password: str, *, admin_dsn: str | None = N
             ) from error
         report.done("role", f"{name} {'changed' if verb == 'ALTER' else 'created'}")
         grant(conn, name, report)
+        if has_pglogical(conn):
+            prepare_pglogical(conn, name, report)
     return report

@@ -31,11 +31,15 @@ $init$;
 
 -- rights --
 -- A role that may use the schema pglogical can read the passwords in pglogical.node_interface and
--- disable subscriptions, as the extension ships. So PUBLIC gets nothing; the business role may
--- name the schema, and sees the state through accountdb.subscription_states() alone.
+-- disable subscriptions, as the extension ships. So PUBLIC gets nothing. Two roles may name the
+-- schema and no more: the owner of the account tables and the business role, for without it every
+-- DROP of theirs, of a temporary table even, fails: pglogical looks itself up when anything is
+-- dropped. They see the state through accountdb.subscription_states() alone.
 DO $rights$
 DECLARE
     business_role text := nullif(current_setting('accountdb.grant_to', true), '');
+    table_owner text := (SELECT pg_get_userbyid(n.nspowner) FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'accountdb');
+    named text;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical') THEN
         RETURN;
@@ -66,11 +70,13 @@ BEGIN
         'accountdb: the subscriptions of this region and their state, without connection strings.';
     REVOKE ALL ON FUNCTION accountdb.subscription_states() FROM PUBLIC;
 
-    IF business_role IS NOT NULL THEN
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA pglogical FROM %I', business_role);
-        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pglogical FROM %I', business_role);
-        EXECUTE format('GRANT USAGE ON SCHEMA pglogical TO %I', business_role);
-        EXECUTE format('GRANT EXECUTE ON FUNCTION accountdb.subscription_states() TO %I', business_role);
-    END IF;
+    FOR named IN
+        SELECT r.rolname FROM pg_catalog.pg_roles AS r WHERE r.rolname IN (business_role, table_owner) AND NOT r.rolsuper
+    LOOP
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA pglogical FROM %I', named);
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pglogical FROM %I', named);
+        EXECUTE format('GRANT USAGE ON SCHEMA pglogical TO %I', named);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION accountdb.subscription_states() TO %I', named);
+    END LOOP;
 END
 $rights$;

@@ -38,6 +38,16 @@ JOIN pglogical.node_interface AS i ON i.if_id = s.sub_origin_if
 JOIN pglogical.node AS n ON n.node_id = s.sub_origin
 WHERE s.sub_name = %(name)s;
 
+-- provider --
+-- Connection and slot of one subscription.
+SELECT i.if_dsn, s.sub_slot_name
+FROM pglogical.subscription AS s
+JOIN pglogical.node_interface AS i ON i.if_id = s.sub_origin_if
+WHERE s.sub_name = %(name)s;
+
+-- left_slot --
+SELECT s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
+
 -- settings --
 SELECT pg_catalog.set_config('accountdb.node_name', %(node)s, false),
        pg_catalog.set_config('accountdb.node_dsn', %(node_dsn)s, false),

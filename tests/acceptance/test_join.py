@@ -1,0 +1,238 @@
+"""Joining and leaving, as a user, on both engines: either order, again and again, and with psql alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from accountdb.lab import Lab
+from accountdb.pg.connect import connect
+from accountdb.pg.dsn import with_params
+from accountdb.sql import folder
+from tests.conftest import eventually, make_lab, migratectl, rows, run_sql, value
+
+OTHER = {"cn": "global", "global": "cn"}
+
+
+@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
+def plain_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two regions that are initialised and not joined."""
+    lab = make_lab(tmp_path_factory.mktemp(f"join-{request.param}") / "lab", request.param)
+    for region in lab.regions:
+        found = migratectl("init", "--dsn", region.app_dsn, "--admin-dsn", region.admin_dsn, "--mode", lab.mode)
+        assert found.returncode == 0, found.stderr
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def apart(plain_lab: Lab) -> Iterator[Lab]:
+    """The same, left again and emptied after the test."""
+    yield plain_lab
+    plain_lab.heal()
+    for name in ("cn", "global", "cn"):
+        found = migratectl("region", "leave", "--dsn", plain_lab.region(name).admin_dsn)
+        assert found.returncode == 0, found.stderr
+    for region in plain_lab.regions:
+        run_sql(region.admin_dsn, "SET session_replication_role = replica; TRUNCATE users CASCADE")
+
+
+def join(lab: Lab, name: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    """``region join`` of one side, with some options changed."""
+    region, other = lab.region(name), lab.region(OTHER[name])
+    options = {
+        "dsn": region.admin_dsn,
+        "node": f"node_{name}",
+        "node-dsn": region.link_dsn,
+        "subscription": f"sub_from_{OTHER[name]}",
+        "provider-dsn": other.link_dsn,
+        **changed,
+    }
+    return migratectl("region", "join", *[part for key, text in options.items() for part in (f"--{key}", text)])
+
+
+def healthy(lab: Lab) -> bool:
+    return migratectl("status", env=lab.env()).returncode == 0
+
+
+def exchange(lab: Lab) -> None:
+    """A row from each side reaches the other."""
+    for name in ("cn", "global"):
+        tag = uuid4().hex
+        run_sql(lab.region(name).app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x')", tag)
+        there = lab.region(OTHER[name]).app_dsn
+        eventually(lambda d=there, t=tag: rows(d, "SELECT FROM users WHERE username = %s", t))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("first", ["cn", "global"])
+def test_joining_works_from_either_side_first(apart: Lab, first: str) -> None:
+    one = join(apart, first)
+    assert one.returncode == 0, one.stderr
+    assert f"sub_from_{OTHER[first]} waits" in one.stderr
+    status = migratectl("status", env=apart.env())
+    assert f"sub_from_{OTHER[first]} is pending" in status.stderr
+    two = join(apart, OTHER[first])
+    assert two.returncode == 0, two.stderr
+    assert f"sub_from_{OTHER[first]} created" in two.stderr
+    eventually(lambda: healthy(apart))
+    exchange(apart)
+
+
+def test_joining_again_is_a_no_op(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    eventually(lambda: healthy(apart))
+    before = [rows(r.admin_dsn, "SELECT slot_name, active_pid FROM pg_replication_slots") for r in apart.regions]
+    for name in ("cn", "global"):
+        again = join(apart, name)
+        assert again.returncode == 0
+        assert "done:" not in again.stderr, again.stderr
+    after = [rows(r.admin_dsn, "SELECT slot_name, active_pid FROM pg_replication_slots") for r in apart.regions]
+    assert after == before
+
+
+def test_a_rotated_password_is_mended_by_joining_again(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    eventually(lambda: healthy(apart))
+    provider = apart.region("global")
+    run_sql(provider.admin_dsn, "DROP ROLE IF EXISTS link; CREATE ROLE link SUPERUSER LOGIN PASSWORD 'rotated'")
+    fresh = with_params(provider.link_dsn, user="link", password="rotated")
+    again = join(apart, "cn", **{"provider-dsn": fresh})
+    assert again.returncode == 0, again.stderr
+    assert "updated" in again.stderr
+    assert "rotated" not in again.stdout + again.stderr
+    eventually(
+        lambda: value(provider.admin_dsn, "SELECT count(*) FROM pg_stat_replication WHERE usename = 'link'") == 1
+    )
+    exchange(apart)
+
+
+def test_a_region_is_one_node_only(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    found = join(apart, "cn", node="node_other")
+    assert found.returncode == 2
+    assert "node_cn" in found.stderr
+    assert "hint: " in found.stderr
+
+
+def test_rows_that_differ_are_told_and_not_copied(apart: Lab) -> None:
+    for number in range(3):
+        run_sql(
+            apart.region("global").app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x')", f"old{number}"
+        )
+    assert join(apart, "cn").returncode == 0
+    found = join(apart, "global")
+    assert found.returncode == 0
+    assert "users differs: 3 rows here, 0 on the provider; nothing was copied" in found.stderr
+    exchange(apart)
+    assert value(apart.region("cn").app_dsn, "SELECT count(*) FROM users WHERE username LIKE 'old%'") == 0
+
+
+def test_leaving_while_the_provider_is_away(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    eventually(lambda: healthy(apart))
+    apart.cut()
+    found = migratectl("region", "leave", "--dsn", apart.region("cn").admin_dsn)
+    assert found.returncode == 0, found.stderr
+    assert "sub_from_global dropped" in found.stderr
+    apart.heal()
+    slots = "SELECT slot_name FROM pg_replication_slots WHERE NOT active"
+    left = [name for (name,) in rows(apart.region("global").admin_dsn, slots)]
+    for name in left:
+        assert name in found.stderr, "a slot that stays is named"
+        run_sql(apart.region("global").admin_dsn, "SELECT pg_drop_replication_slot(%s)", name)
+
+
+def test_a_crash_between_slot_and_subscription_is_taken_over(apart: Lab) -> None:
+    """The slot is made first: a later run uses it, so what was written in between is not lost."""
+    if apart.mode != "native":
+        pytest.skip("pglogical makes its slot itself, after the subscription")
+    assert join(apart, "global").returncode == 0
+    run_sql(
+        apart.region("global").admin_dsn,
+        "SELECT pg_create_logical_replication_slot('node_cn_sub_from_global', 'pgoutput')",
+    )
+    run_sql(apart.region("global").app_dsn, "INSERT INTO users (username, password) VALUES ('between', 'x')")
+    assert join(apart, "cn").returncode == 0
+    there = apart.region("cn").app_dsn
+    eventually(lambda: rows(there, "SELECT FROM users WHERE username = 'between'"))
+
+
+def test_reset_is_refused_while_joined_and_empties_afterwards(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    exchange(apart)
+    cn = apart.region("cn").admin_dsn
+    refused = migratectl("reset", "--dsn", cn, "--yes")
+    assert refused.returncode == 4
+    assert "region leave" in refused.stderr
+    assert value(cn, "SELECT count(*) FROM users") == 2
+    for name in ("cn", "global", "cn"):
+        assert migratectl("region", "leave", "--dsn", apart.region(name).admin_dsn).returncode == 0
+    assert migratectl("reset", "--dsn", cn).returncode == 4
+    assert migratectl("reset", "--dsn", cn, "--yes").returncode == 0
+    assert value(cn, "SELECT count(*) FROM users") == 0
+    assert value(cn, "SELECT name FROM accountdb.node") == "node_cn"
+    if apart.mode == "pglogical":
+        assert value(cn, "SELECT count(*) FROM pg_extension WHERE extname = 'pglogical'") == 1
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    eventually(lambda: healthy(apart))
+
+
+def psql(lab: Lab, dsn: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(lab.bin_dir / "psql"), "-X", "-q", "-d", dsn, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PGAPPNAME": "psql"},
+    )
+
+
+def test_the_region_file_joins_with_plain_psql(apart: Lab) -> None:
+    if apart.mode != "pglogical":
+        pytest.skip("the file is pglogical's")
+    path = Path(str(folder("schema_pglogical_region.sql")))
+
+    def variables(name: str) -> list[str]:
+        region, other = apart.region(name), apart.region(OTHER[name])
+        given = {
+            "NODE_NAME": f"node_{name}",
+            "NODE_DSN": region.link_dsn,
+            "SUBSCRIPTION_NAME": f"sub_from_{OTHER[name]}",
+            "PROVIDER_DSN": other.link_dsn,
+        }
+        return [part for key, text in given.items() for part in ("-v", f"{key}={text}")]
+
+    for missing in range(4):
+        given = variables("cn")
+        name = given[2 * missing + 1].split("=")[0]
+        del given[2 * missing : 2 * missing + 2]
+        found = psql(apart, apart.region("cn").admin_dsn, *given, "-f", str(path))
+        assert found.returncode == 3
+        assert f"{name} is missing" in found.stderr
+    assert value(apart.region("cn").admin_dsn, "SELECT count(*) FROM pglogical.node") == 0
+
+    for name in ("cn", "global", "cn"):
+        found = psql(apart, apart.region(name).admin_dsn, *variables(name), "-f", str(path))
+        assert found.returncode == 0, found.stderr
+    eventually(lambda: healthy(apart))
+    workers = "SELECT pid FROM pg_stat_replication"
+    before = [rows(region.admin_dsn, workers) for region in apart.regions]
+    for name in ("cn", "global"):
+        assert psql(apart, apart.region(name).admin_dsn, *variables(name), "-f", str(path)).returncode == 0
+    assert [rows(region.admin_dsn, workers) for region in apart.regions] == before
+    exchange(apart)
+    with connect(apart.region("cn").admin_dsn) as conn:
+        settings = conn.execute("SELECT sub_forward_origins FROM pglogical.subscription").fetchall()
+    assert settings in ([([],)], [(None,)])
