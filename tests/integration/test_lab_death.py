@@ -210,8 +210,9 @@ def test_the_keeper_is_killed_before_keep(
 ) -> None:
     child = caller(moment)
     os.kill(keeper_of(traces), signal.SIGKILL)
-    if moment != "ready":
-        assert "AccountdbError: the lab's keeper ended: it was killed" in child.communicate(timeout=30)[1]
+    said, complained = child.communicate(timeout=30)
+    # The last steps are quick: it may have been ready before the signal came.
+    assert moment == "ready" or "ready" in said or "the lab's keeper ended: it was killed" in complained
     eventually(lambda: not traces.servers())
     assert lab.down(traces.folder).cleaned
     assert traces.left() == []
@@ -242,7 +243,8 @@ def test_the_keeper_is_killed_and_the_servers_go_with_it(traces: Traces, then: s
 def test_everything_is_killed_at_once(traces: Traces) -> None:
     running = lab.up(traces.folder, "native", owner_pid=os.getpid()).keep()
     traces.note()
-    process.signal_all([running.keeper_pid, *traces.servers()], signal.SIGKILL)
+    # The keeper last: its death would let the servers end in better order.
+    process.signal_all([*sorted(traces.servers()), running.keeper_pid], signal.SIGKILL)
     eventually(lambda: not traces.servers())
     assert len(traces.shared_memory()) == 2
     assert lab.down(traces.folder).cleaned

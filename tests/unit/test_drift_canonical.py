@@ -66,9 +66,9 @@ def test_a_schema_file_that_is_not_text(tmp_path: Path) -> None:
         verify(NOWHERE, path)
 
 
-def test_regenerate_needs_one_dsn(capsys: pytest.CaptureFixture[str]) -> None:
+def test_regenerate_needs_a_dsn(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert "hint: python -m accountdb.drift.canonical DSN" in capsys.readouterr().err
+    assert "hint: python -m accountdb.drift.canonical DSN [FILE]" in capsys.readouterr().err
 
 
 def test_regenerate_tells_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accountdb.drift.rules import RULES, reason
-from accountdb.drift.structure import Structure, identity
+from accountdb.drift.structure import LeftOut, Structure, identity
 from accountdb.drift.verify import report
 
 GUARD = "CREATE TRIGGER accountdb_guard BEFORE UPDATE ON public.users EXECUTE FUNCTION accountdb.guard_users()"
@@ -18,6 +18,7 @@ LEFT_OUT = [
     ("trigger", "shop", "orders", "accountdb_capture", GUARD),
     ("function", "accountdb", None, "guard_users()", "CREATE OR REPLACE FUNCTION ..."),
     ("function", "accountdb", None, "guard_shop.orders()", "CREATE OR REPLACE FUNCTION ..."),
+    ("function", "accountdb", None, "subscription_states()", "... FROM pglogical.subscription ..."),
     ("trigger", "public", "users", "queue_truncate_trigger", PGLOGICAL),
     ("trigger", "public", "users", "queue_truncate_trigger_16402", PGLOGICAL),
     ("table", "public", None, "schema_migrations", None),
@@ -30,6 +31,8 @@ COMPARED = [
     ("trigger", "public", "users", "queue_truncate_trigger", GUARD),
     ("trigger", "public", "accountdb_guard", "trg", GUARD),
     ("function", "public", None, "guard_users()", "CREATE OR REPLACE FUNCTION ..."),
+    ("function", "accountdb", None, "subscription_states()", "... SELECT 1 ..."),
+    ("function", "public", None, "subscription_states()", "... FROM pglogical.subscription ..."),
     ("function", "accountdb", None, "row_wins()", "CREATE OR REPLACE FUNCTION ..."),
     ("table", "accountdb", None, "schema_migrations", None),
     ("table", "public", None, "schema_migrations_old", None),
@@ -52,9 +55,13 @@ def test_every_rule_says_why() -> None:
     assert all(len(rule.why) > 20 for rule in RULES)
 
 
-def test_the_report_names_what_was_left_out_first() -> None:
-    from accountdb.drift.structure import LeftOut
+def test_of_many_the_report_names_a_few() -> None:
+    left = tuple(LeftOut(identity("trigger", "public", f"t{n}", "accountdb_guard"), "generated") for n in range(9))
+    what = report(Structure({}), Structure({}, left)).not_compared[0].what
+    assert what.endswith("trigger public.t2.accountdb_guard, 6 more")
 
+
+def test_the_report_names_what_was_left_out_first() -> None:
     guards = tuple(
         LeftOut(identity("trigger", "public", table, "accountdb_guard"), "generated") for table in ("a", "b")
     )

@@ -1,7 +1,8 @@
 """The structure that the package expects, and the structure that a file of SQL makes.
 
-``python -m accountdb.drift.canonical DSN`` writes ``sql/drift/canonical.json`` again, with the help
-of any server where the DSN's role may create a database. To be run whenever ``schema.sql`` changes.
+``python -m accountdb.drift.canonical DSN [FILE]`` writes ``sql/drift/canonical.json`` (or FILE) again,
+with the help of any server where the DSN's role may create a database. To be run whenever
+``schema.sql`` changes; a test says so.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def regenerate(dsn: str, target: Path | None = None) -> Path:
 def main(arguments: Sequence[str]) -> int:
     """The entry for developers; no command of the package."""
     try:
-        if len(arguments) != 1:
-            raise UsageError("exactly one DSN is needed", hint="python -m accountdb.drift.canonical DSN")
-        sys.stdout.write(f"{regenerate(arguments[0])}\n")
+        if len(arguments) not in (1, 2):
+            raise UsageError("a DSN is needed", hint="python -m accountdb.drift.canonical DSN [FILE]")
+        target = Path(arguments[1]) if arguments[1:] else None
+        sys.stdout.write(f"{regenerate(arguments[0], target)}\n")
     except AccountdbError as error:
         sys.stderr.write(f"{error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return error.exit_status

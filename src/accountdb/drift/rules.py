@@ -53,6 +53,13 @@ RULES = (
         name=re.compile(r"guard_.*"),
     ),
     Rule(
+        "made by `migratectl init --mode pglogical` only: what `status` asks where pglogical is",
+        kind="function",
+        schema="accountdb",
+        name=re.compile(r"subscription_states\(\)"),
+        definition=re.compile(r"\bpglogical\."),
+    ),
+    Rule(
         "pglogical makes it on tables in a replication set, and removes it with them",
         kind="trigger",
         schema=None,

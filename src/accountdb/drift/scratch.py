@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from psycopg import sql
 
 from accountdb.drift.script import Statement
 from accountdb.errors import AccountdbError, MissingRightError, UsageError
-from accountdb.pg.connect import connect, session, told
+from accountdb.pg.connect import Connection, connect, session, told
 from accountdb.pg.dsn import with_params
 from accountdb.pg.session import role
 from accountdb.sql import block
 
 PREFIX = "accountdb_scratch_"
+_DROP_WORKS_SINCE = (2, 4, 6)
+_DROP_WITHIN_MS = 60_000
 _NO_OWNERS = "leave owners and grants out: pg_dump --schema-only --no-owner --no-privileges"
 
 
@@ -25,8 +28,9 @@ def scratch_database(dsn: str) -> Iterator[str]:
     """The DSN of an empty database on the server of ``dsn``, for as long as the block runs.
 
     It is made from ``template0``, so nothing that is local to the server is in it. Raises
-    MissingRightError for a role that may not create databases, AccountdbError when the server
-    will not; a database that could not be dropped is named, with what to type.
+    MissingRightError for a role that may not create databases, AccountdbError where a database
+    could not be dropped again or the server will not make one; one that could not be dropped is
+    named, with what to type.
     """
     name = PREFIX + secrets.token_hex(8)
     try:
@@ -45,6 +49,7 @@ def scratch_database(dsn: str) -> Iterator[str]:
 
 def _create(dsn: str, name: str) -> None:
     with session(dsn, autocommit=True) as conn:
+        _refuse_stuck(conn)
         mine = role(conn)
         if not (mine.create_database or mine.superuser):
             raise MissingRightError(
@@ -60,10 +65,29 @@ def _create(dsn: str, name: str) -> None:
         )
 
 
+def _refuse_stuck(conn: Connection) -> None:
+    """Make nothing where it could not be dropped again.
+
+    PostgreSQL 15 and later wait in DROP DATABASE until every process has answered, and the workers
+    of pglogical before 2.4.6 never do: it hangs for any database, even if none has the extension
+    (pglogical issues 399, 418 and 500; seen with 2.4.2 on 15.18).
+    """
+    row = conn.execute(block("drift/scratch.sql", "pglogical").encode()).fetchone()
+    if row is None or conn.info.server_version < 150000:
+        return
+    version = tuple(int(part) for part in re.findall(r"\d+", row[0]))
+    if version < _DROP_WORKS_SINCE:
+        raise AccountdbError(
+            f"pglogical {row[0]} on this server keeps DROP DATABASE waiting for ever, so no scratch database is made",
+            hint="leave out --schema, which needs none; or update pglogical to 2.4.6 or later",
+        )
+
+
 def _drop(dsn: str, name: str) -> None:
     statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     try:
         with session(dsn, autocommit=True) as conn:
+            conn.execute(f"SET statement_timeout = {_DROP_WITHIN_MS}".encode())
             conn.execute(statement)
     except AccountdbError as error:
         raise AccountdbError(

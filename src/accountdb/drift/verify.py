@@ -14,6 +14,8 @@ from accountdb.drift.structure import SCHEMAS, Structure
 from accountdb.errors import UsageError
 from accountdb.pg.connect import Connection, session
 
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class VerifyReport:
@@ -33,17 +35,19 @@ class VerifyReport:
         return not self.drifts
 
 
-def verify(dsn: str, schema_file: Path | None = None) -> VerifyReport:
+def verify(dsn: str, schema_file: Path | None = None, *, scratch_dsn: str | None = None) -> VerifyReport:
     """Compare the database of ``dsn`` with the canonical schema, or with the one in ``schema_file``.
 
-    Changes nothing in that database. Raises UsageError for a file that cannot be read, is broken
-    or is not plain SQL; MissingRightError when the file needs a scratch database and the role may
-    not create one; ConnectError and AccountdbError for the server.
+    Changes nothing in that database. A file is read in a scratch database on the server of
+    ``scratch_dsn``, any server of version 15 or later; on the same server when None. Raises
+    UsageError for a file that cannot be read, is broken or is not plain SQL; MissingRightError
+    when the file needs a scratch database and the role may not create one; ConnectError and
+    AccountdbError for the server.
     """
     wanted = _text_of(schema_file) if schema_file is not None else None
     with session(dsn) as conn:
         found = read_structure(conn)
-    expected = load_canonical() if wanted is None else read_from_sql(dsn, wanted, name=str(schema_file))
+    expected = load_canonical() if wanted is None else read_from_sql(scratch_dsn or dsn, wanted, name=str(schema_file))
     return report(expected, found)
 
 
@@ -67,13 +71,19 @@ def compare_regions(conn_a: Connection, conn_b: Connection, schemas: Sequence[st
 
 
 def _left_out(found: Structure) -> tuple[NotCompared, ...]:
-    """One entry per reason, with the names of the objects."""
+    """One entry per reason, with the names of the objects; ``Structure.left_out`` has them all."""
     by_reason: dict[str, list[str]] = {}
     for left in found.left_out:
         one = left.identity
         if one.owner is None or one.kind == "trigger":
             by_reason.setdefault(left.why, []).append(f"{one.kind} {one.schema}.{one.name}")
-    return tuple(NotCompared(", ".join(names), why) for why, names in by_reason.items())
+    return tuple(NotCompared(_shortened(names), why) for why, names in by_reason.items())
+
+
+def _shortened(names: list[str]) -> str:
+    """A few names as they are; of many the first ones and how many more."""
+    shown = names if len(names) <= _NAMED + 1 else [*names[:_NAMED], f"{len(names) - _NAMED} more"]
+    return ", ".join(shown)
 
 
 def _text_of(path: Path) -> str:
