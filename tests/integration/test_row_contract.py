@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -75,7 +76,7 @@ def test_a_local_update_raises_version_by_one_and_moves_updated_at(conn: Connect
         seen.append(row(conn, table))
     assert [one["version"] for one in seen] == [0, 1, 2, 3]
     times = [one["updated_at"] for one in seen]
-    assert all(later > earlier for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later > earlier for earlier, later in pairwise(times))
     assert len({(one["uuid"], one["created_at"]) for one in seen}) == 1
 
 
