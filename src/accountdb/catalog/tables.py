@@ -41,8 +41,37 @@ class RowTrigger:
 
 
 @dataclass(frozen=True)
+class UniqueIndex:
+    """A unique index other than the primary key.
+
+    ``keys`` are the expressions as SQL text, each with the ``operators`` (schema, name) that its
+    operator class calls equal. ``columns`` are all that keys and ``predicate`` are made of.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    operators: tuple[tuple[str, str], ...]
+    predicate: str | None
+    columns: tuple[str, ...]
+    nulls_equal: bool
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key. ``on_delete`` is a (no action), r (restrict), c (cascade), n (set null) or d (set default)."""
+
+    name: str
+    child: tuple[str, str]
+    child_columns: tuple[str, ...]
+    parent: tuple[str, str]
+    parent_columns: tuple[str, ...]
+    on_delete: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """One ordinary or partitioned table."""
+    """One ordinary or partitioned table. ``references`` start here, ``referenced_by`` end here."""
 
     schema: str
     name: str
@@ -50,6 +79,9 @@ class Table:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     row_triggers: tuple[RowTrigger, ...]
+    unique_indexes: tuple[UniqueIndex, ...] = ()
+    references: tuple[Reference, ...] = ()
+    referenced_by: tuple[Reference, ...] = ()
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -93,7 +125,39 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
     triggers: defaultdict[str, list[RowTrigger]] = defaultdict(list)
     for table, name, function, mode in conn.execute(block(_FILE, "row_triggers"), params):
         triggers[table].append(RowTrigger(name, function, mode))
+    indexes = _unique_indexes(conn, params)
+    references = _references(conn, params)
+    schema = params["schema"]
     return tuple(
-        Table(params["schema"], name, owners[name], tuple(found), keys.get(name, ()), tuple(triggers[name]))
+        Table(
+            schema,
+            name,
+            owners[name],
+            tuple(found),
+            keys.get(name, ()),
+            tuple(triggers[name]),
+            tuple(indexes[name]),
+            tuple(r for r in references if r.child == (schema, name)),
+            tuple(r for r in references if r.parent == (schema, name)),
+        )
         for name, found in sorted(columns.items())
     )
+
+
+def _unique_indexes(conn: Connection, params: dict[str, str]) -> defaultdict[str, list[UniqueIndex]]:
+    found: defaultdict[str, list[UniqueIndex]] = defaultdict(list)
+    for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment in conn.execute(
+        block(_FILE, "unique_indexes"), params
+    ):
+        equal = tuple(zip(schemas, operators, strict=True))
+        found[table].append(UniqueIndex(name, tuple(keys), equal, predicate, tuple(columns), nulls_equal, comment))
+    return found
+
+
+def _references(conn: Connection, params: dict[str, str]) -> list[Reference]:
+    return [
+        Reference(name, (schema, child), tuple(columns), (parent_schema, parent), tuple(parent_columns), on_delete)
+        for name, schema, child, columns, parent_schema, parent, parent_columns, on_delete in conn.execute(
+            block(_FILE, "references"), params
+        )
+    ]

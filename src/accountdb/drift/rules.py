@@ -50,7 +50,7 @@ RULES = (
         "generated per region from its tables; `migratectl status` checks it by its hash",
         kind="function",
         schema="accountdb",
-        name=re.compile(r"guard_.*"),
+        name=re.compile(r"(guard|bury)_.*"),
     ),
     Rule(
         "made by `migratectl init --mode pglogical` only: what `status` asks where pglogical is",

@@ -1,23 +1,25 @@
-"""The definition of one table's guard, generated from its shape. Pure: text out, no I/O."""
+"""The definition of one table's guard, generated from its shape. Pure: statements out, no I/O."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
 
 from accountdb.catalog.tables import Column, Table
-from accountdb.sql import block
+from accountdb.guards import children, claiming, referring
+from accountdb.guards.template import filled, names_of
 
-TRIGGER = "accountdb_guard"
-_FILE = "guards/guard.sql"
+# The triggers that make up a guard, with the mode that each has to be in.
+TRIGGERS = {"accountdb_guard": "R", "accountdb_bury": "O", "accountdb_revive": "O", "accountdb_truncate": "O"}
 _MAX_IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
 class Guard:
-    """One table's guard: the statements that install it, and the hash that its comment carries."""
+    """One table's guard: the statements that install it, and the hash that its comments carry."""
 
     schema: str
     table: str
@@ -25,38 +27,43 @@ class Guard:
     statements: tuple[sql.Composed, ...]
 
 
-def define(table: Table) -> Guard:
-    """The guard of ``table``, which must be under the row contract."""
+def define(table: Table, tables: Mapping[tuple[str, str], Table]) -> Guard:
+    """The guard of ``table``, which must be under the row contract. ``tables`` are all by schema and name."""
     names = {
-        "function": sql.Identifier("accountdb", function_name(table.schema, table.name)),
-        "table": table.identifier,
-        "trigger": sql.Identifier(TRIGGER),
+        **names_of(table),
+        "function": sql.Identifier("accountdb", function_name("guard", table.schema, table.name)),
+        "capture": sql.Identifier("accountdb", function_name("bury", table.schema, table.name)),
         "owner": sql.Identifier(table.owner),
-        "generated": sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"),
-        "key": _key(table),
-        "keep_generated": sql.SQL("\n").join(_keep(column) for column in table.generated),
     }
-    body = _filled("function", **names) + _filled("trigger", comment=sql.SQL("''"), **names)
-    digest = hashlib.sha256(body.as_string().encode()).hexdigest()[:16]
+    parts = {
+        "unchanged": _unchanged(table),
+        "keep_generated": sql.SQL("\n            ").join(_keep(column) for column in table.generated),
+        "references": referring.checks(table),
+        "claims": claiming.settlements(table),
+        "delete": filled("delete", children=children.taken_along(table), **names),
+        "insert": _write("insert", table),
+        "update": _write("update", table),
+    }
+    function = filled("function", **names, **parts)
+    capture = filled("capture", along=children.buried_along(table, tables), **names)
+    triggers = filled("triggers", comment=sql.SQL("''"), **names)
+    text = "\n".join(part.as_string() for part in (function, capture, triggers))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     comment = sql.Literal(f"accountdb guard {digest}")
     return Guard(
         table.schema,
         table.name,
         digest,
-        (
-            _filled("function", **names),
-            _filled("owner", **names),
-            _filled("trigger", comment=comment, **names),
-        ),
+        (function, capture, filled("owner", **names), filled("triggers", comment=comment, **names)),
     )
 
 
-def function_name(schema: str, table: str) -> str:
-    """The guard function's name in the schema accountdb, unique for each table, 63 bytes at most."""
-    name = f"guard_{table}" if schema == "public" else f"guard_{schema}.{table}"
+def function_name(kind: str, schema: str, table: str) -> str:
+    """A guard function's name in the schema accountdb, unique for each table, 63 bytes at most."""
+    name = f"{kind}_{table}" if schema == "public" else f"{kind}_{schema}.{table}"
     if len(name.encode()) <= _MAX_IDENTIFIER_BYTES:
         return name
-    return f"guard_{hashlib.sha256(f'{schema}.{table}'.encode()).hexdigest()[:40]}"
+    return f"{kind}_{hashlib.sha256(f'{schema}.{table}'.encode()).hexdigest()[:40]}"
 
 
 def hash_in_comment(comment: str | None) -> str | None:
@@ -65,25 +72,42 @@ def hash_in_comment(comment: str | None) -> str | None:
     return digest if prefix == "accountdb guard" else None
 
 
-def _key(table: Table) -> sql.Composed:
-    pairs = [sql.SQL("{}, OLD.{}").format(sql.Literal(name), sql.Identifier(name)) for name in table.primary_key]
-    return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
+def _unchanged(table: Table) -> sql.Composed:
+    """That NEW claims, refers to and lives as OLD does."""
+    claimed = {column for index in table.unique_indexes for column in index.columns}
+    referring_columns = {column for reference in table.references for column in reference.child_columns}
+    watched = sorted({"uuid", "created_at"} | claimed | referring_columns)
+    same = [
+        sql.SQL("NEW.{0} IS NOT DISTINCT FROM OLD.{0}").format(sql.Identifier(name))
+        for name in watched
+        if not _is_generated(table, name)
+    ]
+    return sql.SQL(" AND ").join(same)
+
+
+def _is_generated(table: Table, name: str) -> bool:
+    column = table.column(name)
+    return column is not None and column.generated
+
+
+def _write(name: str, table: Table) -> sql.Composed:
+    columns = [sql.Identifier(column.name) for column in table.columns if not column.generated]
+    return filled(
+        name,
+        table=table.identifier,
+        columns=sql.SQL(", ").join(columns),
+        incoming_values=sql.SQL(", ").join(sql.SQL("incoming.{}").format(column) for column in columns),
+    )
 
 
 def _keep(column: Column) -> sql.Composed:
     """Give a generated column of NEW its value: the old one where nothing that it is made of changed."""
     names = [sql.Identifier(base) for base in column.bases]
-    return _filled(
+    changed = [sql.SQL("NEW.{0} IS DISTINCT FROM OLD.{0}").format(name) for name in names]
+    return filled(
         "keep_generated",
         column=sql.Identifier(column.name),
         expression=sql.SQL(column.default or "NULL"),
         bases=sql.SQL(", ").join(sql.SQL("NEW.{0} AS {0}").format(name) for name in names),
-        changed=sql.SQL(" OR ").join(sql.SQL("NEW.{0} IS DISTINCT FROM OLD.{0}").format(name) for name in names)
-        if names
-        else sql.SQL("false"),
+        changed=sql.SQL(" OR ").join(changed) if changed else sql.SQL("false"),
     )
-
-
-def _filled(name: str, **parts: sql.Composable) -> sql.Composed:
-    # psycopg wants a literal to keep injected text out; this is the package's own file.
-    return sql.SQL(block(_FILE, name)).format(**parts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from accountdb.catalog.tables import Table
-from accountdb.guards.definition import TRIGGER, Guard, define, hash_in_comment
+from accountdb.guards.definition import TRIGGERS, Guard, define, hash_in_comment
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
@@ -32,20 +33,23 @@ class TableGuard:
 
 def states(conn: Connection, tables: Iterable[Table]) -> tuple[TableGuard, ...]:
     """The guard's state of each of ``tables``, in their order."""
-    standing = {
-        (schema, table): (mode, hash_in_comment(comment))
-        for schema, table, mode, comment in conn.execute(block("guards/guard.sql", "installed"), {"trigger": TRIGGER})
-    }
-    return tuple(TableGuard(t.schema, t.name, _state(standing.get((t.schema, t.name)), define(t))) for t in tables)
+    by_name = {(table.schema, table.name): table for table in tables}
+    standing: defaultdict[tuple[str, str], dict[str, tuple[str, str | None]]] = defaultdict(dict)
+    for schema, table, trigger, mode, comment in conn.execute(
+        block("guards/guard.sql", "installed"), {"triggers": list(TRIGGERS)}
+    ):
+        standing[schema, table][trigger] = (mode, hash_in_comment(comment))
+    return tuple(TableGuard(*name, _state(standing[name], define(table, by_name))) for name, table in by_name.items())
 
 
-def _state(standing: tuple[str, str | None] | None, wanted: Guard) -> GuardState:
-    if standing is None:
+def _state(standing: dict[str, tuple[str, str | None]], wanted: Guard) -> GuardState:
+    if TRIGGERS.keys() - standing.keys():
         return GuardState.MISSING
-    mode, digest = standing
-    if mode not in ("R", "A"):
+    if any(standing[trigger][0] not in (mode, "A") for trigger, mode in TRIGGERS.items()):
         return GuardState.DISABLED
-    return GuardState.INSTALLED if digest == wanted.hash else GuardState.OUTDATED
+    if any(digest != wanted.hash for _, digest in standing.values()):
+        return GuardState.OUTDATED
+    return GuardState.INSTALLED
 
 
 def install(conn: Connection, tables: Iterable[Table]) -> tuple[TableGuard, ...]:
@@ -56,6 +60,6 @@ def install(conn: Connection, tables: Iterable[Table]) -> tuple[TableGuard, ...]
     by_name = {(table.schema, table.name): table for table in tables}
     stale = [g for g in states(conn, by_name.values()) if g.state is not GuardState.INSTALLED]
     for guard in stale:
-        for statement in define(by_name[guard.schema, guard.table]).statements:
+        for statement in define(by_name[guard.schema, guard.table], by_name).statements:
             conn.execute(statement)
     return tuple(stale)

@@ -8,6 +8,10 @@ from enum import StrEnum
 # The replication set (pglogical) or publication (native) that every region offers.
 SET_NAME = "rep_all"
 
+# Tables of accountdb's own that are replicated: a delete travels with its tombstone, and a
+# resolution closes a conflict in every region.
+OWN_TABLES = (("accountdb", "tombstone"), ("accountdb", "resolution"))
+
 
 class Mode(StrEnum):
     """How a region takes part. Only the last two stream in both directions."""

@@ -13,7 +13,7 @@ from accountdb.errors import AccountdbError
 from accountdb.pg.connect import Connection, one_line
 from accountdb.pg.dsn import with_params
 from accountdb.replication import common
-from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
+from accountdb.replication.model import OWN_TABLES, SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
 from accountdb.sql import block
 
 _FILE = "replication/native.sql"
@@ -51,7 +51,8 @@ class Native:
                     sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert, update, delete')").format(_PUBLICATION)
                 )
             published = set(conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall())
-            missing = [table.identifier for table in tables if (table.schema, table.name) not in published]
+            wanted = [(table.schema, table.name) for table in tables] + list(OWN_TABLES)
+            missing = [sql.Identifier(*name) for name in wanted if name not in published]
             if missing:
                 conn.execute(
                     sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(_PUBLICATION, sql.SQL(", ").join(missing))

@@ -59,8 +59,9 @@ END
 $node$;
 
 -- replication_set --
--- rep_all holds every table of public that carries the columns of the row contract, all columns of
--- it: a set that leaves a generated column out crashes the server. TRUNCATE is not replicated.
+-- rep_all holds every table of public that carries the columns of the row contract, and accountdb's
+-- tombstones and resolutions; all columns of each, for a set that leaves a generated column out
+-- crashes the server. TRUNCATE is not replicated.
 DO $replication_set$
 DECLARE
     node_id oid := (SELECT l.node_id FROM pglogical.local_node AS l);
@@ -75,13 +76,15 @@ BEGIN
     WHERE r.set_nodeid = node_id AND r.set_name = 'rep_all';
     FOR new_table IN
         SELECT c.oid FROM pg_catalog.pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'p'
-          AND c.relname <> ALL (coalesce(nullif(current_setting('accountdb.exclude', true), ''), '{}')::text[])
-          AND 5 = (SELECT count(*) FROM pg_catalog.pg_attribute AS a
-                   WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0 AND a.attname IN
-                       ('uuid', 'created_at', 'updated_at', 'version', 'origin_node'))
+        WHERE c.relkind = 'r' AND c.relpersistence = 'p'
           AND NOT EXISTS (SELECT FROM pglogical.replication_set_table AS t
                           WHERE t.set_id = rep_all AND t.set_reloid = c.oid)
+          AND (c.oid IN ('accountdb.tombstone'::regclass, 'accountdb.resolution'::regclass)
+               OR c.relnamespace = 'public'::regnamespace
+              AND c.relname <> ALL (coalesce(nullif(current_setting('accountdb.exclude', true), ''), '{}')::text[])
+              AND 5 = (SELECT count(*) FROM pg_catalog.pg_attribute AS a
+                       WHERE a.attrelid = c.oid AND NOT a.attisdropped AND a.attnum > 0 AND a.attname IN
+                           ('uuid', 'created_at', 'updated_at', 'version', 'origin_node')))
         ORDER BY c.relname
     LOOP
         PERFORM pglogical.replication_set_add_table('rep_all', new_table, false);

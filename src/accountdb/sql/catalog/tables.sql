@@ -53,3 +53,61 @@ LEFT JOIN pg_catalog.pg_depend AS p
 LEFT JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.oid AND b.attnum = p.refobjsubid
 WHERE n.nspname = %(schema)s
 GROUP BY c.relname, g.attname;
+
+-- unique_indexes --
+-- Every unique index but the primary key: its key expressions with their equality operators, its
+-- predicate, the columns that it is made of, NULLS NOT DISTINCT, its comment. Invalid ones too: they
+-- refuse writes already. Expressions are qualified when search_path is pg_catalog.
+SELECT c.relname, x.relname,
+       (SELECT array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, k.n, false) ORDER BY k.n)
+        FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)),
+       (SELECT array_agg(o.oprname::text ORDER BY k.n)
+        FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)
+        JOIN pg_catalog.pg_opclass AS oc ON oc.oid = i.indclass[k.n - 1]
+        JOIN pg_catalog.pg_amop AS ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+             AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+        JOIN pg_catalog.pg_operator AS o ON o.oid = ao.amopopr),
+       (SELECT array_agg(os.nspname::text ORDER BY k.n)
+        FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)
+        JOIN pg_catalog.pg_opclass AS oc ON oc.oid = i.indclass[k.n - 1]
+        JOIN pg_catalog.pg_amop AS ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+             AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+        JOIN pg_catalog.pg_operator AS o ON o.oid = ao.amopopr
+        JOIN pg_catalog.pg_namespace AS os ON os.oid = o.oprnamespace),
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+       (SELECT array_agg(DISTINCT a.attname::text ORDER BY a.attname::text)
+        FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND (
+              a.attnum = ANY (i.indkey::int2[])
+              OR EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
+                           AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                           AND d.refobjid = c.oid AND d.refobjsubid = a.attnum))),
+       coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
+       pg_catalog.obj_description(i.indexrelid, 'pg_class')
+FROM pg_catalog.pg_index AS i
+JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND i.indisunique AND NOT i.indisprimary AND c.relkind IN ('r', 'p')
+ORDER BY 1, 2;
+
+-- references --
+-- Foreign keys that start or end at a table of the schema: child and parent with their columns,
+-- and what a delete of the parent does: a no action, r restrict, c cascade, n set null, d set default.
+SELECT k.conname, cn.nspname, c.relname,
+       (SELECT array_agg(a.attname::text ORDER BY u.position)
+        FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, position)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum),
+       pn.nspname, p.relname,
+       (SELECT array_agg(a.attname::text ORDER BY u.position)
+        FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, position)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum),
+       k.confdeltype::text
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace AS cn ON cn.oid = c.relnamespace
+JOIN pg_catalog.pg_class AS p ON p.oid = k.confrelid
+JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 AND %(schema)s IN (cn.nspname, pn.nspname)
+ORDER BY 2, 3, 1;

@@ -1,6 +1,6 @@
 The guard of one table, as templates: names in braces are filled in by accountdb.guards.definition
-with psycopg.sql, never by text replacement. A guard fires only while a replication worker applies
-(ENABLE REPLICA) and settles conflicts there. It never raises for one.
+with psycopg.sql, never by text replacement. A guard fires only while a replication worker (or a
+merge) applies, and settles conflicts there by the policy. It never raises for one.
 
 -- function --
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
@@ -9,62 +9,299 @@ CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 AS $guard$
 #variable_conflict use_column
 DECLARE
-    here jsonb;
-    incoming jsonb;
+    incoming {table};
+    here {table};
+    rival {table};
+    here_content jsonb;
+    incoming_content jsonb;
     here_wins boolean;
+    is_new boolean;
+    stands boolean;
+    heir uuid;
+    seen record;
 BEGIN
-    -- The ordinary case: the change was made on top of what stands here. It costs one comparison.
-    IF NEW.version > OLD.version THEN
-        {keep_generated}
+    -- The ordinary case: a change on top of what stands here, which claims and refers to nothing new.
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.version > OLD.version AND {unchanged} THEN
+            {keep_generated}
+            RETURN NEW;
+        END IF;
+    END IF;
+
+    IF TG_OP = 'DELETE' THEN
+        {delete}
+        RETURN OLD;
+    END IF;
+
+    -- What a guard writes itself needs no second judgement.
+    IF pg_trigger_depth() > 1 THEN
         RETURN NEW;
     END IF;
 
-    -- Two regions wrote this row at the same time: the row order decides, the same on both sides.
-    here := accountdb.row_content(OLD, {generated});
-    incoming := accountdb.row_content(NEW, {generated});
-    IF here = incoming THEN
-        RETURN NULL;
-    END IF;
-    here_wins := accountdb.row_wins(
-        OLD.version, OLD.updated_at, OLD.origin_node, md5(here::text),
-        NEW.version, NEW.updated_at, NEW.origin_node, md5(incoming::text));
-    PERFORM accountdb.record_conflict(
-        'update_update', TG_TABLE_SCHEMA, TG_TABLE_NAME, {key}, 'row_order',
-        CASE WHEN here_wins THEN here ELSE incoming END,
-        CASE WHEN here_wins THEN incoming ELSE here END);
-    IF here_wins THEN
-        RETURN NULL;
-    END IF;
-    {keep_generated}
-    RETURN NEW;
+    -- From here on the guard does the whole write itself and vetoes the engine's. pglogical turns an
+    -- INSERT that meets a plain unique index into an UPDATE of that other row: it is still an INSERT.
+    is_new := TG_OP = 'INSERT' OR OLD.uuid <> NEW.uuid;
+    FOR attempt IN 1..5 LOOP
+        BEGIN
+            incoming := NEW;
+            stands := NOT is_new;
+
+            -- A late change of a row that died does not bring it back.
+            PERFORM FROM accountdb.tombstone AS t
+            WHERE t.row_key = incoming.uuid AND t.table_schema = {schema_name} AND t.table_name = {table_name}
+              AND t.created_at = incoming.created_at;
+            IF FOUND THEN
+                PERFORM accountdb.record_conflict('dead_row', {schema_name}, {table_name}, incoming.uuid,
+                    'delete_wins', NULL, accountdb.row_content(incoming, {generated}));
+                RETURN NULL;
+            END IF;
+            {references}
+            IF is_new THEN
+                {insert}
+                IF FOUND THEN
+                    RETURN NULL;
+                END IF;
+                SELECT r.* INTO here FROM {table} AS r WHERE r.uuid = incoming.uuid FOR UPDATE;
+                stands := FOUND;
+            ELSE
+                here := OLD;
+            END IF;
+
+            -- Two copies of one row: the row order decides, the same on both sides.
+            IF stands AND incoming.version <= here.version THEN
+                here_content := accountdb.row_content(here, {generated});
+                incoming_content := accountdb.row_content(incoming, {generated});
+                IF here_content = incoming_content THEN
+                    RETURN NULL;
+                END IF;
+                here_wins := accountdb.row_wins(
+                    here.version, here.updated_at, here.origin_node, md5(here_content::text),
+                    incoming.version, incoming.updated_at, incoming.origin_node, md5(incoming_content::text));
+                PERFORM accountdb.record_conflict(
+                    'update_update', {schema_name}, {table_name}, incoming.uuid, 'row_order',
+                    CASE WHEN here_wins THEN here_content ELSE incoming_content END,
+                    CASE WHEN here_wins THEN incoming_content ELSE here_content END);
+                IF here_wins THEN
+                    RETURN NULL;
+                END IF;
+            END IF;
+            {claims}
+            IF stands THEN
+                {update}
+            ELSE
+                {insert}
+                IF NOT FOUND THEN
+                    -- Another session took the value meanwhile and has committed: judge again.
+                    RAISE unique_violation;
+                END IF;
+            END IF;
+            RETURN NULL;
+        EXCEPTION
+            WHEN unique_violation THEN
+                NULL;
+            WHEN serialization_failure OR deadlock_detected OR lock_not_available OR insufficient_resources
+                OR operator_intervention OR system_error THEN
+                RAISE;
+            WHEN OTHERS THEN
+                PERFORM accountdb.record_conflict('unknown', {schema_name}, {table_name}, NEW.uuid, 'parked',
+                    NULL, accountdb.row_content(NEW, {generated}), 'open', SQLSTATE || ' ' || SQLERRM);
+                RETURN NULL;
+        END;
+    END LOOP;
+    PERFORM accountdb.record_conflict('unknown', {schema_name}, {table_name}, NEW.uuid, 'parked',
+        NULL, accountdb.row_content(NEW, {generated}), 'open', 'its unique values could not be settled');
+    RETURN NULL;
 END
 $guard$;
 
+-- delete --
+-- The deleter noted what it saw of this row before it deleted it.
+        SELECT t.version, t.updated_at, t.origin_node, t.winner INTO seen
+        FROM accountdb.tombstone AS t
+        WHERE t.row_key = OLD.uuid AND t.table_schema = {schema_name} AND t.table_name = {table_name}
+          AND t.created_at = OLD.created_at
+        ORDER BY t.deleted_at DESC, t.node LIMIT 1;
+        IF NOT FOUND THEN
+            IF pg_trigger_depth() = 1 AND EXISTS (
+                SELECT FROM accountdb.tombstone AS t
+                WHERE t.row_key = OLD.uuid AND t.table_schema = {schema_name} AND t.table_name = {table_name}) THEN
+                -- The delete was of an earlier life of this row.
+                RETURN NULL;
+            END IF;
+            PERFORM accountdb.bury({schema_name}, {table_name}, OLD.uuid, OLD.created_at,
+                OLD.version, OLD.updated_at, OLD.origin_node);
+            IF pg_trigger_depth() > 1 THEN
+                -- Its parent was deleted by somebody who did not know of this row.
+                PERFORM accountdb.record_conflict('child_of_deleted', {schema_name}, {table_name}, OLD.uuid,
+                    'delete_wins', NULL, accountdb.row_content(OLD, {generated}));
+            END IF;
+        ELSIF (OLD.version, OLD.updated_at, OLD.origin_node)
+              IS DISTINCT FROM (seen.version, seen.updated_at, seen.origin_node) THEN
+            PERFORM accountdb.record_conflict('update_delete', {schema_name}, {table_name}, OLD.uuid,
+                'delete_wins', NULL, accountdb.row_content(OLD, {generated}));
+        END IF;
+        {children}
+
+-- child_deleted --
+-- Foreign keys are not enforced while a worker applies: the guard does what {constraint} says.
+        DELETE FROM {child} AS c WHERE {match};
+
+-- child_emptied --
+UPDATE {child} AS c SET {empty} WHERE {match};
+
+-- child_inherited --
+-- Merged into another account: what the merge did not know of follows it.
+        IF seen.winner IS NOT NULL THEN
+            FOR heir IN SELECT c.uuid FROM {child} AS c WHERE {match} LOOP
+                BEGIN
+                    UPDATE {child} AS c SET {column} = seen.winner WHERE c.uuid = heir;
+                EXCEPTION WHEN unique_violation THEN
+                    NULL; -- the winner has the same one: this one goes with its account, below
+                END;
+            END LOOP;
+        END IF;
+
+-- insert --
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({incoming_values}) ON CONFLICT DO NOTHING;
+
+-- update --
+UPDATE {table} AS r SET ({columns}) = ROW ({incoming_values}) WHERE r.uuid = incoming.uuid;
+
 -- keep_generated --
 -- PL/pgSQL empties generated columns in NEW. The executor fills them again, pglogical does not.
-IF {changed} THEN
-            NEW.{column} := (SELECT {expression} FROM (SELECT {bases}) AS incoming_row);
-        ELSE
-            NEW.{column} := OLD.{column};
-        END IF;
+            IF {changed} THEN
+                NEW.{column} := (SELECT {expression} FROM (SELECT {bases}) AS incoming_row);
+            ELSE
+                NEW.{column} := OLD.{column};
+            END IF;
+
+-- reference --
+-- {constraint}: the lock keeps a local delete of the parent from slipping in between.
+            IF {given} THEN
+                PERFORM FROM {parent} AS p WHERE {match} FOR KEY SHARE;
+                IF NOT FOUND THEN
+                    {missing}
+                END IF;
+            END IF;
+
+-- reference_inherited --
+heir := {value};
+                    FOR step IN 1..10 LOOP
+                        SELECT t.winner INTO heir FROM accountdb.tombstone AS t
+                        WHERE t.row_key = heir AND t.table_schema = {parent_schema} AND t.table_name = {parent_table}
+                          AND t.winner IS NOT NULL
+                        ORDER BY t.deleted_at DESC LIMIT 1;
+                        EXIT WHEN heir IS NULL;
+                        PERFORM FROM {parent} AS p WHERE p.{parent_column} = heir FOR KEY SHARE;
+                        EXIT WHEN FOUND;
+                    END LOOP;
+                    IF heir IS NOT NULL THEN
+                        {value} := heir;
+                    ELSE
+                        {otherwise}
+                    END IF;
+
+-- reference_emptied --
+{empty}
+
+-- reference_parked --
+PERFORM FROM accountdb.tombstone AS t
+                        WHERE t.row_key = {value} AND t.table_schema = {parent_schema} AND t.table_name = {parent_table};
+                        IF FOUND THEN
+                            PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
+                                incoming.version, incoming.updated_at, incoming.origin_node);
+                            DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
+                            PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
+                                'delete_wins', NULL, accountdb.row_content(incoming, {generated}), 'settled', {constraint_name});
+                        ELSE
+                            PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
+                                'parent_missing', NULL, accountdb.row_content(incoming, {generated}), 'open', {constraint_name});
+                        END IF;
+                        RETURN NULL;
+
+-- claim --
+-- Unique index {index}: the first registration keeps the value.
+            SELECT r.* INTO rival FROM {table} AS r WHERE {match} AND r.uuid <> incoming.uuid LIMIT 1 FOR UPDATE;
+            IF FOUND THEN
+                IF accountdb.claim_wins(rival.created_at, rival.uuid, incoming.created_at, incoming.uuid) THEN
+                    PERFORM accountdb.record_conflict('unique_claim', {schema_name}, {table_name}, incoming.uuid,
+                        'first_registration', accountdb.row_content(rival, {generated}),
+                        accountdb.row_content(incoming, {generated}), 'open', {index_name}, {incoming_identity});
+                    {incoming_loses}
+                ELSE
+                    PERFORM accountdb.record_conflict('unique_claim', {schema_name}, {table_name}, rival.uuid,
+                        'first_registration', accountdb.row_content(incoming, {generated}),
+                        accountdb.row_content(rival, {generated}), 'open', {index_name}, {rival_identity});
+                    {rival_loses}
+                END IF;
+            END IF;
+
+-- incoming_released --
+incoming.{column} := {incoming_value};
+                    incoming.version := incoming.version + 1;
+
+-- rival_released --
+UPDATE {table} AS r SET {column} = {rival_value}, version = r.version + 1 WHERE r.uuid = rival.uuid;
+
+-- incoming_parked --
+PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
+                        incoming.version, incoming.updated_at, incoming.origin_node);
+                    DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
+                    RETURN NULL;
+
+-- rival_parked --
+PERFORM accountdb.bury({schema_name}, {table_name}, rival.uuid, rival.created_at,
+                        rival.version, rival.updated_at, rival.origin_node);
+                    DELETE FROM {table} AS r WHERE r.uuid = rival.uuid;
+
+-- capture --
+-- Fires for local deletes: tombstones of the row, and of all that goes along with it, are written
+-- before the first of them is deleted, and so reach the other region before the delete does.
+CREATE OR REPLACE FUNCTION {capture}() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog
+AS $capture$
+BEGIN
+    PERFORM accountdb.bury({schema_name}, {table_name}, OLD.uuid, OLD.created_at,
+        OLD.version, OLD.updated_at, OLD.origin_node);
+    {along}
+    RETURN OLD;
+END
+$capture$;
+
+-- along --
+PERFORM accountdb.bury({child_schema}, {child_table}, c.uuid, c.created_at, c.version, c.updated_at, c.origin_node)
+    FROM {joined} WHERE {match};
 
 -- owner --
 ALTER FUNCTION {function}() OWNER TO {owner};
-REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION accountdb.record_conflict(text, text, text, jsonb, text, jsonb, jsonb, text) TO {owner};
+ALTER FUNCTION {capture}() OWNER TO {owner};
+REVOKE ALL ON FUNCTION {function}(), {capture}() FROM PUBLIC;
+GRANT SELECT ON accountdb.tombstone TO {owner};
+GRANT EXECUTE ON FUNCTION accountdb.bury(text, text, uuid, timestamptz, bigint, timestamptz, text) TO {owner};
+GRANT EXECUTE ON FUNCTION accountdb.record_conflict(text, text, text, uuid, text, jsonb, jsonb, text, text, jsonb) TO {owner};
 
--- trigger --
-CREATE OR REPLACE TRIGGER {trigger} BEFORE UPDATE ON {table}
+-- triggers --
+CREATE OR REPLACE TRIGGER accountdb_guard BEFORE INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH ROW EXECUTE FUNCTION {function}();
-ALTER TABLE {table} ENABLE REPLICA TRIGGER {trigger};
-COMMENT ON TRIGGER {trigger} ON {table} IS {comment};
+ALTER TABLE {table} ENABLE REPLICA TRIGGER accountdb_guard;
+COMMENT ON TRIGGER accountdb_guard ON {table} IS {comment};
+CREATE OR REPLACE TRIGGER accountdb_bury BEFORE DELETE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION {capture}();
+COMMENT ON TRIGGER accountdb_bury ON {table} IS {comment};
+CREATE OR REPLACE TRIGGER accountdb_revive BEFORE INSERT ON {table}
+    FOR EACH ROW EXECUTE FUNCTION accountdb.revive();
+COMMENT ON TRIGGER accountdb_revive ON {table} IS {comment};
+CREATE OR REPLACE TRIGGER accountdb_truncate BEFORE TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION accountdb.refuse_truncate();
+COMMENT ON TRIGGER accountdb_truncate ON {table} IS {comment};
 
 -- installed --
--- The guards that stand here: schema, table, mode (R is right), definition hash of the comment.
-SELECT n.nspname, c.relname, t.tgenabled::text,
+-- The triggers that make up a guard: schema, table, trigger, mode, comment with the definition hash.
+SELECT n.nspname, c.relname, t.tgname, t.tgenabled::text,
        pg_catalog.obj_description(t.oid, 'pg_trigger')
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE t.tgname = %(trigger)s AND NOT t.tgisinternal
-ORDER BY 1, 2;
+WHERE t.tgname = ANY (%(triggers)s) AND NOT t.tgisinternal
+ORDER BY 1, 2, 3;

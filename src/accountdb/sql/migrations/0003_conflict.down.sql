@@ -1,5 +1,12 @@
 DROP TABLE IF EXISTS accountdb.pending_subscription;
-DROP FUNCTION IF EXISTS accountdb.record_conflict(text, text, text, jsonb, text, jsonb, jsonb, text);
+DROP FUNCTION IF EXISTS accountdb.record_conflict(text, text, text, uuid, text, jsonb, jsonb, text, text, jsonb);
+DROP TABLE IF EXISTS accountdb.resolution;
 DROP TABLE IF EXISTS accountdb.conflict;
+DROP FUNCTION IF EXISTS accountdb.refuse_truncate();
+DROP FUNCTION IF EXISTS accountdb.revive();
+DROP FUNCTION IF EXISTS accountdb.bury(text, text, uuid, timestamptz, bigint, timestamptz, text);
+DROP TABLE IF EXISTS accountdb.tombstone;
+DROP FUNCTION IF EXISTS accountdb.released_value(text, uuid, integer, boolean);
+DROP FUNCTION IF EXISTS accountdb.claim_wins(timestamptz, uuid, timestamptz, uuid);
 DROP FUNCTION IF EXISTS accountdb.row_wins(bigint, timestamptz, text, text, bigint, timestamptz, text, text);
 DROP FUNCTION IF EXISTS accountdb.row_content(anyelement, text[]);
