@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import accountdb
-from accountdb.cli import demo, lab, region, status, structure
+from accountdb.cli import demo, lab, merge, region, status, structure
 from accountdb.cli.run import run
 from accountdb.render import output
 
@@ -40,6 +40,8 @@ app.command()(structure.reset)
 app.command()(region.init)
 app.command("create-user")(region.create_user)
 app.command()(status.status)
+app.command()(merge.merge)
+app.command()(merge.purge)
 app.command()(demo.demo)
 app.add_typer(region.app, name="region")
 app.add_typer(lab.app, name="lab")

@@ -1,0 +1,74 @@
+"""What becomes of one row that two regions hold differently. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from accountdb.contract.row_order import RowStamp
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One region's copy of a row. ``values`` are its writable columns as text, in the table's order."""
+
+    uuid: UUID
+    created_at: datetime
+    stamp: RowStamp
+    values: tuple[str | None, ...]
+
+
+class Action(StrEnum):
+    """What one region has to do to its own copy."""
+
+    KEEP = "keep"
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One region's part: what it does, the copy that it has, and the one that is to stand (None: none)."""
+
+    action: Action
+    own: Copy | None
+    result: Copy | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one row: the parts of both regions."""
+
+    a: Part
+    b: Part
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.a.action is Action.KEEP and self.b.action is Action.KEEP
+
+
+def decide(a: Copy | None, b: Copy | None, dead: AbstractSet[datetime]) -> Decision:
+    """By design 4.1 and 4.3: a dead copy goes, else the row order picks one of the two.
+
+    ``dead`` are the lives (``created_at``) of this row that have a tombstone in either region. A
+    copy that only one region has, and that did not die, comes to the other.
+    """
+    alive = [copy for copy in (a, b) if copy is not None and copy.created_at not in dead]
+    result = max(alive, key=lambda copy: copy.stamp.rank, default=None)
+    return Decision(_part(a, result, dead), _part(b, result, dead))
+
+
+def _part(copy: Copy | None, result: Copy | None, dead: AbstractSet[datetime]) -> Part:
+    if copy is None:
+        action = Action.KEEP if result is None else Action.INSERT
+    elif copy.created_at in dead:
+        # Its next life, where there is one, comes with the next look.
+        action = Action.DELETE
+    else:
+        action = Action.KEEP if copy == result else Action.UPDATE
+    return Part(action, copy, result)
