@@ -36,14 +36,14 @@ test-fast: env
 	@$(BIN)/python -m pytest tests/unit
 
 check: env
-	@$(BIN)/ruff format --check src tests
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests proof
+	@$(BIN)/ruff check src tests proof
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-timings >/dev/null || $(BIN)/lint-imports --no-cache
 
 format: env
-	@$(BIN)/ruff format src tests
-	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests proof
+	@$(BIN)/ruff check --fix src tests proof
 
 clean:
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -150,8 +150,10 @@ def _apply(conn: Connection, work: Sequence[tuple[Table, Part]]) -> int:
     with conn.transaction():
         for table, part in reversed(work):
             if part.action is Action.DELETE and part.own is not None:
-                statement = sql.SQL(block(_FILE, "delete")).format(table=table.identifier)
-                conn.execute(statement, (part.own.uuid, part.own.created_at))
+                names = {"schema_name": sql.Literal(table.schema), "table_name": sql.Literal(table.name)}
+                for step in ("bury", "delete"):
+                    statement = sql.SQL(block(_FILE, step)).format(table=table.identifier, **names)
+                    conn.execute(statement, (part.own.uuid, part.own.created_at))
                 count += 1
         for table, part in work:
             if part.action in (Action.INSERT, Action.UPDATE) and part.result is not None:

@@ -34,5 +34,11 @@ INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({values}) ON CON
 -- update --
 UPDATE {table} AS t SET ({columns}) = ROW ({values}) WHERE t.uuid = %s;
 
+-- bury --
+-- The tombstone may stand in the other region alone: without one here the guard would hold the
+-- delete for one of another life.
+SELECT accountdb.bury({schema_name}, {table_name}, t.uuid, t.created_at, t.version, t.updated_at, t.origin_node)
+FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;
+
 -- delete --
 DELETE FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;

@@ -210,6 +210,8 @@ PERFORM FROM accountdb.tombstone AS t
                         IF FOUND THEN
                             PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
                                 incoming.version, incoming.updated_at, incoming.origin_node);
+                            PERFORM accountdb.bury({schema_name}, {table_name}, r.uuid, r.created_at,
+                                r.version, r.updated_at, r.origin_node) FROM {table} AS r WHERE r.uuid = incoming.uuid;
                             DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
                             PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
                                 'delete_wins', NULL, accountdb.row_content(incoming, {generated}), 'settled', {constraint_name});
@@ -246,6 +248,8 @@ UPDATE {table} AS r SET {column} = {rival_value}, version = r.version + 1 WHERE 
 -- incoming_parked --
 PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
                         incoming.version, incoming.updated_at, incoming.origin_node);
+                    PERFORM accountdb.bury({schema_name}, {table_name}, r.uuid, r.created_at,
+                        r.version, r.updated_at, r.origin_node) FROM {table} AS r WHERE r.uuid = incoming.uuid;
                     DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
                     RETURN NULL;
 

@@ -1,0 +1,5 @@
+"""The convergence proof: random histories in two regions at once, with faults, then the checks.
+
+python -m proof --mode native --seeds 20
+python -m proof --mode pglogical --seed 17        replay one
+"""

@@ -1,0 +1,86 @@
+"""The program: seeds in turn on one lab, a line each, and the figures at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from accountdb import lab
+from accountdb.setup.ready import make_ready
+from proof.history import History, make
+from proof.playing import Outcome, play, prepare
+from proof.shrinking import shrink
+
+
+def main() -> int:
+    """Exit status 0 when every history was proved, 1 when one failed."""
+    options = _options()
+    seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
+    with tempfile.TemporaryDirectory(prefix="accountdb-proof-") as folder:
+        mode = lab.mode_of(options.mode)
+        running = lab.up(Path(folder) / "lab", mode, owner_pid=os.getpid()).keep()
+        try:
+            make_ready(running)
+            prepare(running)
+            return _prove(running, seeds, options)
+        finally:
+            running.down()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
+    parser.add_argument("--mode", default="native", choices=["native", "pglogical"])
+    parser.add_argument("--seeds", type=int, default=10, help="how many histories")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--seed", type=int, help="play this one only")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of each history")
+    parser.add_argument("--shrink-seconds", type=float, default=300.0, help="how long to shrink a failing one")
+    return parser.parse_args()
+
+
+def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    for seed in seeds:
+        history = make(seed, options.rounds)
+        outcome = play(running, history)
+        outcomes.append(outcome)
+        verdict = "proved" if not outcome.faults else "FAILED"
+        print(
+            f"seed {seed}: {verdict}, {outcome.writes} writes, {outcome.conflicts} conflicts,"
+            f" {outcome.healed} rows healed, {outcome.seconds:.1f} s",
+            flush=True,
+        )
+        if outcome.faults:
+            _explain(running, history, outcome, options)
+            return 1
+    healed = sum(1 for outcome in outcomes if outcome.healed)
+    writes, conflicts = sum(o.writes for o in outcomes), sum(o.conflicts for o in outcomes)
+    print(
+        f"{len(outcomes)} histories proved in mode {options.mode}: {writes} acknowledged writes,"
+        f" {conflicts} conflicts, healing needed in {healed}, {time.monotonic() - began:.0f} s"
+    )
+    return 0
+
+
+def _explain(running: lab.Lab, history: History, outcome: Outcome, options: argparse.Namespace) -> None:
+    for fault in outcome.faults:
+        print(f"  {fault}")
+    print(f"  replay: make proof SEED={history.seed} MODE={options.mode} ROUNDS={options.rounds}", flush=True)
+    if options.shrink_seconds <= 0:
+        return
+    small = shrink(history, lambda h: bool(play(running, h).faults), seconds=options.shrink_seconds)
+    print("  shrunk to:")
+    for number, round_ in enumerate(small.rounds):
+        print(f"    round {number}: {round_.fault} {round_.region}")
+        for region, transactions in round_.transactions.items():
+            for transaction in transactions:
+                print(f"      {region}: {transaction}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
