@@ -2,6 +2,7 @@
 #
 #   make demo [MODE=native|pglogical]   two regions, written in both, cut and healed, found equal
 #   make test                           all tests, on real servers
+#   make check                          format, lint, types, layers
 #
 # Both make .venv first; nothing else needs to be installed by hand.
 
@@ -39,7 +40,7 @@ check: env
 	@$(BIN)/ruff format --check src tests proof
 	@$(BIN)/ruff check src tests proof
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --no-timings >/dev/null || $(BIN)/lint-imports --no-cache
+	@found=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$found"; exit 1; }
 
 format: env
 	@$(BIN)/ruff format src tests proof

@@ -13,7 +13,7 @@ from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError, ConnectError
 from accountdb.guards.install import GuardState, TableGuard, states
 from accountdb.health.log import cause_in_log
-from accountdb.pg.connect import Connection, connect, one_line
+from accountdb.pg.connect import Connection, connect, told
 from accountdb.replication.engine import standing
 from accountdb.replication.model import Mode, Slot, Standing, State
 from accountdb.sql import block
@@ -98,15 +98,15 @@ def read_status(dsns: Mapping[str, str]) -> Status:
 
 def _read_into(readings: dict[str, _Reading | AccountdbError], name: str, dsn: str) -> None:
     try:
-        readings.setdefault(name, _read(name, dsn))
+        readings.setdefault(name, _read(dsn))
     except AccountdbError as error:
         readings.setdefault(name, error)
     except psycopg.Error as error:
-        readings.setdefault(name, AccountdbError(one_line(str(error), dsn)))
+        readings.setdefault(name, told(error, dsn))
 
 
-def _read(name: str, dsn: str) -> _Reading:
-    with connect(dsn, name=name, autocommit=True, timeout_s=_CONNECT_S) as conn:
+def _read(dsn: str) -> _Reading:
+    with connect(dsn, name="", autocommit=True, timeout_s=_CONNECT_S) as conn:
         conn.execute("SELECT pg_catalog.set_config('statement_timeout', '2500', false)")
         row = conn.execute(block(_FILE, "region")).fetchone()
         assert row is not None

@@ -26,7 +26,7 @@ def connect(
     timeout_s: int = CONNECT_TIMEOUT_S,
     application: str = "migratectl",
 ) -> Connection:
-    """Open a connection. ``name`` is how messages call the DSN.
+    """Open a connection. ``name`` is how messages call the DSN; empty where the reader knows it.
 
     Raises UsageError for a DSN that cannot be read and ConnectError for a server that cannot be
     reached or refuses; neither shows a secret. A ``connect_timeout`` in the DSN wins.
@@ -55,7 +55,8 @@ def _explained(error: psycopg.Error, dsn: str, name: str) -> ConnectError:
         hint = "the server's pg_hba.conf must allow this user, database and address"
     elif "too many" in lowered or "remaining connection slots" in lowered:
         hint = "the server has no free connection; raise max_connections or close some"
-    return ConnectError(f"{name}: cannot connect to {dsns.shown(dsn)}: {text}", hint=hint)
+    prefix = f"{name}: " if name else ""
+    return ConnectError(f"{prefix}cannot connect to {dsns.shown(dsn)}: {text}", hint=hint)
 
 
 def one_line(text: str, *secrets_of: str) -> str:
@@ -86,4 +87,6 @@ def told(error: psycopg.Error, *secrets_of: str) -> AccountdbError:
     message = diag.message_primary or str(error) or type(error).__name__
     detail = f" ({diag.message_detail})" if diag.message_detail else ""
     hint = one_line(diag.message_hint, *secrets_of) if diag.message_hint else None
+    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = "run it as the role that owns it, or as an administrator"
     return AccountdbError(dsns.scrub(" ".join(f"{message}{detail}".split()), *secrets_of), hint=hint)

@@ -38,6 +38,12 @@ def set_node_setting(conn: Connection, name: str) -> bool:
     return True
 
 
+def node_setting(conn: Connection) -> str | None:
+    """The node name by the setting pglogical.node_name, as this session began with it."""
+    row = conn.execute("SELECT nullif(pg_catalog.current_setting('pglogical.node_name', true), '')").fetchone()
+    return row[0] if row else None
+
+
 def pending(conn: Connection) -> tuple[str, ...]:
     """Names of the subscriptions that wait for their provider."""
     return tuple(name for (name,) in conn.execute(block(_FILE, "pending")))

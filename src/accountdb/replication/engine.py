@@ -34,6 +34,9 @@ class Engine(Protocol):
     def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
         """Make the subscription, or bring its connection up to date. Never copies a row."""
 
+    def refresh(self, conn: Connection, name: str) -> None:
+        """Take in tables that the provider has begun to offer. Copies no row."""
+
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
         """Drop a subscription. Returns a remark where something stays behind on the provider."""
 

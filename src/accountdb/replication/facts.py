@@ -20,7 +20,7 @@ class ServerFacts:
     version_num: int
     wal_level: str
     track_commit_timestamp: str
-    preloaded: str
+    pglogical_loaded: bool
     max_slots: int
     used_slots: int
     used_origins: int
@@ -62,7 +62,7 @@ def _server_problems(facts: ServerFacts, mode: Mode) -> list[str]:
     if mode is Mode.NATIVE and facts.version_num < _NATIVE_SINCE:
         found.append(f"PostgreSQL {facts.version} cannot subscribe with origin = none; native mode needs 16 or later")
     if mode is Mode.PGLOGICAL:
-        if "pglogical" not in facts.preloaded:
+        if not facts.pglogical_loaded:
             found.append("pglogical is not preloaded; set shared_preload_libraries = 'pglogical' and restart")
         if not facts.has_pglogical:
             found.append("extension pglogical is missing; run migratectl init --mode pglogical as a superuser")

@@ -113,9 +113,17 @@ class Native:
         if row is None or row[0] != wanted:
             conn.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(name, sql.Literal(wanted)))
             outcome = Outcome.UPDATED
-        if self._enabled(conn, request.subscription):
-            conn.execute(sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(name))
+        self.refresh(conn, request.subscription)
         return outcome
+
+    def refresh(self, conn: Connection, name: str) -> None:
+        """See Engine. A paused subscription cannot be refreshed; it is when somebody joins again."""
+        if self._enabled(conn, name):
+            conn.execute(
+                sql.SQL("ALTER SUBSCRIPTION {} REFRESH PUBLICATION WITH (copy_data = false)").format(
+                    sql.Identifier(name)
+                )
+            )
 
     def _enabled(self, conn: Connection, name: str) -> bool:
         return any(s.name == name and s.state is not State.DISABLED for s in self.standing(conn).subscriptions)

@@ -41,6 +41,8 @@ class Pglogical:
 
     def _subscriptions(self, conn: Connection) -> list[tuple[str, str, str | None]]:
         may = conn.execute(block(_FILE, "may_read")).fetchone()
+        if may and not may[2]:
+            return []
         if may and may[0]:
             if not self.offers(conn):
                 return []
@@ -110,6 +112,9 @@ class Pglogical:
         finally:
             if not conn.broken:
                 conn.execute(block(_FILE, "forget_settings"))
+
+    def refresh(self, conn: Connection, name: str) -> None:
+        """See Engine. pglogical follows the provider's set by itself."""
 
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
         """See Engine. pglogical drops the provider's slot where it reaches it, and is silent otherwise."""

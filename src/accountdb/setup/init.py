@@ -152,6 +152,14 @@ def _node(conn: Connection, admin: Connection, request: InitRequest, report: Rep
             report.warn("node name", "none yet, rows written here name the node local", "--node NAME, or region join")
         return
     everywhere = common.set_node_setting(admin, name)
+    overruled = None if everywhere else common.node_setting(conn)
+    if overruled not in (None, name):
+        report.warn(
+            "node name",
+            f"accountdb.node says {name}, but this database's setting pglogical.node_name = {overruled} comes first",
+            "an administrator runs the same with --admin-dsn",
+        )
+        return
     where = "setting pglogical.node_name and accountdb.node" if everywhere else "accountdb.node"
     changed = (before, mode_before) != (name, request.mode)
     (report.done if changed else report.unchanged)("node name", f"{name} ({where})")

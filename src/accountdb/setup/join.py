@@ -180,6 +180,7 @@ def _complete_provider(
     except psycopg.Error as error:
         report.warn("provider", f"cannot be read there: {error.diag.message_primary}", "run region join there again")
         return
+    _refresh_provider(conn, provider, engine, report)
     for name in waiting if node else ():
         theirs = JoinRequest(str(node), request.provider_dsn, name, request.node_dsn)
         try:
@@ -190,6 +191,21 @@ def _complete_provider(
             continue
         report.done("provider", f"{node}: {name} created")
         _await_stream(provider, engine, name, report)
+
+
+def _refresh_provider(conn: Connection, provider: Connection, engine: Engine, report: Report) -> None:
+    """Have the provider take in tables that this region has just begun to offer."""
+    followers = {slot.name for slot in engine.standing(conn).followers}
+    try:
+        for subscription in engine.standing(provider).subscriptions:
+            if subscription.slot in followers:
+                engine.refresh(provider, subscription.name)
+    except psycopg.Error as error:
+        report.warn(
+            "provider",
+            f"it may not follow new tables yet: {error.diag.message_primary}",
+            "run region join there again",
+        )
 
 
 def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table], report: Report) -> None:
@@ -203,7 +219,7 @@ def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table
         report.warn(
             "content",
             f"{name} differs: {here[name].rows} rows here, {there[name].rows} on the provider; nothing was copied",
-            "rows written before the join are brought together by: migratectl merge --cn DSN --global DSN",
+            "this version merges no whole tables: bring them together (pg_dump --data-only) before both are written",
         )
 
 

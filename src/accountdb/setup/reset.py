@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+from psycopg import sql
 
 from accountdb.catalog.tables import read_tables
 from accountdb.errors import Refused
@@ -15,6 +16,7 @@ from accountdb.replication.model import Mode, Standing
 from accountdb.setup.init import install_guards
 from accountdb.setup.join import withdraw
 from accountdb.setup.report import Report
+from accountdb.sql import block
 
 
 def reset(dsn: str, *, confirmed: bool) -> Report:
@@ -52,6 +54,7 @@ def _empty(conn: Connection, current: Standing, report: Report) -> None:
     two_way = current.mode is not Mode.PGSYNC
     if two_way:
         withdraw(conn, engine_for(current.mode), report)
+    granted = conn.execute(block("setup.sql", "grants")).fetchall()
     for step in runner.plan_for(conn, 0, allow_down=True).steps:
         runner.run_step(conn, step)
     up = runner.plan_for(conn)
@@ -60,4 +63,6 @@ def _empty(conn: Connection, current: Standing, report: Report) -> None:
     common.set_node(conn, current.node, current.mode)
     if two_way:
         install_guards(conn, read_tables(conn))
+    for (statement,) in granted:
+        conn.execute(sql.SQL(statement))
     report.done("account tables", f"dropped and made again at version {up.to_version}, empty")

@@ -112,7 +112,7 @@ BEGIN
         forward_origins := '{}');
     DELETE FROM accountdb.pending_subscription AS p WHERE p.name = wanted;
 EXCEPTION WHEN OTHERS THEN
-    IF SQLERRM NOT LIKE '%node not found%' THEN
+    IF SQLERRM NOT LIKE '%node not found%' AND SQLERRM NOT LIKE '%schema "pglogical" does not exist%' THEN
         RAISE;
     END IF;
     INSERT INTO accountdb.pending_subscription (name, mode) VALUES (wanted, 'pglogical') ON CONFLICT DO NOTHING;

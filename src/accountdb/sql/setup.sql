@@ -16,3 +16,15 @@ WHERE NOT (pg_catalog.has_table_privilege(%(role)s, pg_catalog.format('public.%%
        AND pg_catalog.has_table_privilege(%(role)s, pg_catalog.format('public.%%I', t.name), 'UPDATE')
        AND pg_catalog.has_table_privilege(%(role)s, pg_catalog.format('public.%%I', t.name), 'DELETE'))
 ORDER BY t.position;
+
+-- grants --
+-- What other roles than the owner may do with the account tables, as statements that grant it again.
+SELECT pg_catalog.format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,
+           CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+           CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+WHERE n.nspname = 'public' AND c.relkind = 'r' AND a.grantee <> c.relowner
+  AND c.relname IN ('users', 'identities', 'sessions', 'admin_settings', 'subscriptions')
+ORDER BY 1;

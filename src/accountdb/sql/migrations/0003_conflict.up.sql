@@ -197,3 +197,4 @@ CREATE TABLE IF NOT EXISTS accountdb.pending_subscription (
 );
 COMMENT ON TABLE accountdb.pending_subscription IS
     'Subscriptions that wait until their provider joins. No connection string is kept here.';
+GRANT SELECT ON accountdb.pending_subscription TO PUBLIC;

@@ -15,7 +15,8 @@ SELECT pg_catalog.to_regprocedure('pglogical.show_subscription_status(name)') IS
    AND pg_catalog.has_schema_privilege('pglogical', 'USAGE')
    AND pg_catalog.has_function_privilege('pglogical.show_subscription_status(name)', 'EXECUTE'),
        pg_catalog.to_regprocedure('accountdb.subscription_states()') IS NOT NULL
-   AND pg_catalog.has_function_privilege('accountdb.subscription_states()', 'EXECUTE');
+   AND pg_catalog.has_function_privilege('accountdb.subscription_states()', 'EXECUTE'),
+       EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical');
 
 -- local_node --
 SELECT n.node_name FROM pglogical.local_node AS l JOIN pglogical.node AS n USING (node_id);
