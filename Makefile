@@ -3,15 +3,20 @@
 #   make demo [MODE=native|pglogical]   two regions, written in both, cut and healed, found equal
 #   make test                           all tests, on real servers
 #   make check                          format, lint, types, layers
+#   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
+#   make bench                          what a guard costs (bars and figures)
 #
 # Both make .venv first; nothing else needs to be installed by hand.
 
 MODE ?= native
+SEEDS ?= 50
+SEED ?=
+ROUNDS ?= 10
 TESTS ?=
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical demo test test-fast check format clean
+.PHONY: help env pglogical demo test test-fast proof bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -36,15 +41,23 @@ test: env pglogical
 test-fast: env
 	@$(BIN)/python -m pytest tests/unit
 
+proof: env
+	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
+	@$(BIN)/python -m proof --mode $(MODE) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: env
+	@sh scripts/pglogical.sh --need
+	@$(BIN)/python -m benchmarks.apply
+
 check: env
-	@$(BIN)/ruff format --check src tests proof
-	@$(BIN)/ruff check src tests proof
+	@$(BIN)/ruff format --check src tests proof benchmarks
+	@$(BIN)/ruff check src tests proof benchmarks
 	@$(BIN)/mypy
 	@found=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$found"; exit 1; }
 
 format: env
-	@$(BIN)/ruff format src tests proof
-	@$(BIN)/ruff check --fix src tests proof
+	@$(BIN)/ruff format src tests proof benchmarks
+	@$(BIN)/ruff check --fix src tests proof benchmarks
 
 clean:
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -18,7 +18,7 @@ from proof import checking
 from proof.history import REGIONS, Fault, History, Round
 from proof.writing import Acknowledged, Player
 
-_QUIET_WITHIN_S = 120.0
+PATIENCE_S = 120.0
 
 # The row contract's own trigger, but for a clock that the session says is wrong.
 _SKEWED_CLOCK = b"""
@@ -62,8 +62,11 @@ def prepare(lab: Lab) -> None:
             conn.execute(_SKEWED_CLOCK)
 
 
-def play(lab: Lab, history: History) -> Outcome:
-    """Play ``history`` on empty regions and check what it leaves."""
+def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S) -> Outcome:
+    """Play ``history`` on empty regions and check what it leaves.
+
+    ``patience_s`` is how long the streams may take to run dry afterwards.
+    """
     began = time.monotonic()
     for region in lab.regions:
         with connect(region.admin_dsn, autocommit=True) as conn:
@@ -77,7 +80,7 @@ def play(lab: Lab, history: History) -> Outcome:
             versions.crashed(round_.region)
         _look(lab, versions)
     _restore(lab)
-    faults, healed = _settle(lab)
+    faults, healed = _settle(lab, patience_s)
     _look(lab, versions)
     promised: dict[str, Acknowledged] = {name: player.acknowledged for name, player in players.items()}
     if not faults:
@@ -158,12 +161,12 @@ def _resume(lab: Lab) -> None:
             join.resume(region.admin_dsn)
 
 
-def _settle(lab: Lab) -> tuple[list[str], int]:
+def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
     """Let the streams run dry and heal, until a pass has nothing to do. Faults where it does not end."""
     healed = 0
     for _ in range(4):
-        if not _quiet(lab):
-            return [f"the streams did not run dry within {_QUIET_WITHIN_S:g} s"], healed
+        if not _quiet(lab, patience_s):
+            return [f"the streams did not run dry within {patience_s:g} s"], healed
         with connect(lab.region("cn").admin_dsn) as cn, connect(lab.region("global").admin_dsn) as global_:
             found = heal({"cn": cn, "global": global_}, within_s=3600)
         wrote = sum(found.written.values())
@@ -175,9 +178,9 @@ def _settle(lab: Lab) -> tuple[list[str], int]:
     return ["healing wrote something in each of 4 passes"], healed
 
 
-def _quiet(lab: Lab) -> bool:
+def _quiet(lab: Lab, patience_s: float) -> bool:
     """Wait until each region has confirmed all that the other had written when it was asked."""
-    deadline = time.monotonic() + _QUIET_WITHIN_S
+    deadline = time.monotonic() + patience_s
     nudge_at = time.monotonic() + 8
     for region in lab.regions:
         with connect(region.admin_dsn, autocommit=True) as conn:

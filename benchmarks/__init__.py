@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against something run beside it, each with its bar."""

@@ -1,0 +1,66 @@
+"""A share of the convergence proof; the whole of it is `make proof`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from accountdb import lab
+from accountdb.lab import Lab
+from accountdb.pg.connect import connect
+from accountdb.setup.ready import make_ready
+from proof.history import Fault, History, Round, make
+from proof.playing import play, prepare
+from proof.shrinking import shrink
+from tests.conftest import make_lab
+
+SEEDS = range(1001, 1006)
+
+
+@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
+def proof_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    running = make_lab(tmp_path_factory.mktemp(f"proof-{request.param}") / "lab", lab.mode_of(request.param))
+    make_ready(running)
+    prepare(running)
+    yield running
+    running.down()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_history_ends_equal_and_lawful(proof_lab: Lab, seed: int) -> None:
+    outcome = play(proof_lab, make(seed))
+    assert outcome.faults == (), f"make proof SEED={seed} MODE={proof_lab.mode}"
+    assert outcome.writes > 0
+
+
+def test_the_proof_can_fail(proof_lab: Lab) -> None:
+    """Without its guards the same program finds that the regions do not end equal."""
+    calm = make(7)
+    history = replace(calm, rounds=tuple(replace(r, fault=Fault.NONE) for r in calm.rounds))
+    with connect(proof_lab.region("cn").admin_dsn, autocommit=True) as conn:
+        conn.execute("ALTER TABLE users DISABLE TRIGGER accountdb_guard")
+    try:
+        outcome = play(proof_lab, history, patience_s=10)
+        assert outcome.faults
+    finally:
+        with connect(proof_lab.region("cn").admin_dsn, autocommit=True) as conn:
+            conn.execute("ALTER TABLE users ENABLE REPLICA TRIGGER accountdb_guard")
+
+
+def test_a_history_is_the_same_each_time() -> None:
+    assert make(5) == make(5)
+    assert make(5) != make(6)
+
+
+def test_a_failing_history_is_shrunk_to_what_fails() -> None:
+    history = make(3)
+    culprit = history.rounds[4].transactions["cn"][0]
+
+    def fails(candidate: History) -> bool:
+        return any(culprit in r.transactions.get("cn", ()) for r in candidate.rounds)
+
+    small = shrink(history, fails, seconds=20)
+    assert [r.transactions["cn"] for r in small.rounds] == [(culprit,)]
+    assert all(isinstance(r, Round) and not r.transactions.get("global") for r in small.rounds)
