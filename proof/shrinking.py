@@ -31,7 +31,7 @@ def shrink(history: History, fails: Callable[[History], bool], *, seconds: float
 def _smaller(history: History) -> Iterator[History]:
     """Candidates with a piece less, big pieces first."""
     rounds = history.rounds
-    size = len(rounds) // 2
+    size = (len(rounds) + 1) // 2
     while size >= 1:
         for start in range(0, len(rounds), size):
             yield replace(history, rounds=rounds[:start] + rounds[start + size :])
@@ -39,7 +39,7 @@ def _smaller(history: History) -> Iterator[History]:
     for position, round_ in enumerate(rounds):
         for region in REGIONS:
             transactions = round_.transactions.get(region, ())
-            size = len(transactions) // 2
+            size = (len(transactions) + 1) // 2
             while size >= 1:
                 for start in range(0, len(transactions), size):
                     fewer = transactions[:start] + transactions[start + size :]
