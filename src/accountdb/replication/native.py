@@ -50,7 +50,7 @@ class Native:
         if row is None or row == ("pgoutput", False, True):
             return None
         whose = "of another database" if not row[2] else "of another subscriber"
-        return f"the provider has a replication slot {slot} already, {whose}; choose another --subscription name"
+        return f"replication slot {slot} on the provider is {whose}; choose another --subscription name"
 
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """See Engine."""
