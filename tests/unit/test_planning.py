@@ -316,7 +316,7 @@ def test_a_continuation_line_is_never_taken(word: str) -> None:
 
 ADMIN = Role("postgres", True, True, True, True, "account", "account")
 ORDINARY = Role("account", False, False, False, False, "account", "account")
-GOOD = ServerFacts(ADMIN, 150018, "logical", "on", "pglogical", 10, 0, 0, 10, 0, 16, 4, "apply_remote", True, True)
+GOOD = ServerFacts(ADMIN, 150018, "logical", "on", True, 10, 0, 0, 10, 0, 16, 4, "apply_remote", True, True)
 
 
 def told(mode: Mode, *, provides: bool = False, receives: bool = False, **changes: Any) -> str:
@@ -360,7 +360,7 @@ def test_an_ordinary_role_that_may_subscribe_is_enough_for_native_mode() -> None
 @pytest.mark.parametrize(
     ("side", "changes", "expected"),
     [
-        ("", {"preloaded": "auto_explain"}, "pglogical is not preloaded"),
+        ("", {"pglogical_loaded": False}, "pglogical is not preloaded"),
         ("", {"has_pglogical": False}, "extension pglogical is missing; run migratectl init --mode pglogical"),
         ("", {"track_commit_timestamp": "off"}, "track_commit_timestamp is off"),
         ("r", {"conflict_resolution": "last_update_wins"}, "pglogical.conflict_resolution is last_update_wins"),
@@ -375,7 +375,7 @@ def test_each_problem_of_a_pglogical_server_is_told(side: str, changes: dict[str
 
 
 def test_all_problems_are_told_at_once() -> None:
-    found = told(Mode.PGLOGICAL, wal_level="replica", preloaded="", has_pglogical=False)
+    found = told(Mode.PGLOGICAL, wal_level="replica", pglogical_loaded=False, has_pglogical=False)
     assert found.count(" | ") == 2
 
 

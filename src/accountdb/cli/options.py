@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,12 +14,10 @@ from accountdb.replication.model import Mode
 
 Dsn = Annotated[
     str | None,
-    typer.Option("--dsn", envvar="DB_URL", metavar="DSN", help="The database: a libpq URL or key=value string."),
+    typer.Option("--dsn", metavar="DSN", help="The database: a libpq URL or key=value string. [env: DB_URL]"),
 ]
-CnDsn = Annotated[str | None, typer.Option("--cn", envvar="CN_DSN", metavar="DSN", help="The region CN.")]
-GlobalDsn = Annotated[
-    str | None, typer.Option("--global", envvar="GLOBAL_DSN", metavar="DSN", help="The region Global.")
-]
+CnDsn = Annotated[str | None, typer.Option("--cn", metavar="DSN", help="The region CN. [env: CN_DSN]")]
+GlobalDsn = Annotated[str | None, typer.Option("--global", metavar="DSN", help="The region Global. [env: GLOBAL_DSN]")]
 Nodes = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,6 +36,7 @@ Subscription = Annotated[
 
 def one(dsn: str | None) -> str:
     """The DSN of a command on one region. Raises UsageError where there is none or it is unreadable."""
+    dsn = dsn or os.environ.get("DB_URL")
     if not dsn:
         raise UsageError(
             "no database given",
@@ -54,10 +54,11 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
         if not separator or not name or "://" in name or " " in name:
             raise UsageError("--node takes NAME=DSN", hint="--node node_cn=postgresql://user@host/database")
         if name in found:
-            raise UsageError(f"--node names {name} twice")
+            raise UsageError(f"--node names {name} twice", hint="each region once: --node NAME=DSN --node OTHER=DSN")
         found[name] = dsn
     if not nodes:
-        found = {name: dsn for name, dsn in (("cn", cn), ("global", global_)) if dsn}
+        named = (("cn", cn or os.environ.get("CN_DSN")), ("global", global_ or os.environ.get("GLOBAL_DSN")))
+        found = {name: dsn for name, dsn in named if dsn}
     if len(found) < least:
         raise UsageError(
             "no region given" if not found else f"{least} regions are needed, {len(found)} given",
@@ -69,10 +70,12 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
 
 
 def some(dsn: str | None, cn: str | None, global_: str | None) -> dict[str, str]:
-    """The one region of ``--dsn``, else the two of ``--cn`` and ``--global``."""
-    if dsn:
-        return {"": one(dsn)}
-    if cn or global_:
+    """The one region of ``--dsn``, else the two of ``--cn`` and ``--global``.
+
+    What is on the command line comes before the environment, and there DB_URL before the two.
+    """
+    two = cn or global_ or not os.environ.get("DB_URL")
+    if not dsn and two and (cn or global_ or os.environ.get("CN_DSN") or os.environ.get("GLOBAL_DSN")):
         return regions(cn, global_, None)
     return {"": one(dsn)}
 

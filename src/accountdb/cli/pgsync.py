@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def sync(config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The job file.")]) -> int:
     """One incremental pass, then exit. This version cannot do it yet and says so."""
     if not config.is_file():
-        raise UsageError(f"--config {config}: no such file")
+        raise UsageError(f"--config {config}: no such file", hint="--config names the job file")
     raise AccountdbError(
         f"accountdb cannot sync one way yet; {config} was not read and nothing was changed",
         hint="two-way replication works: migratectl init --mode native or --mode pglogical",

@@ -24,6 +24,8 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
     """Run ``app`` and return its exit status. Nothing is raised, and no secret is shown."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    # An option of every command, wherever it stands.
+    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         status = app(args=arguments, prog_name=program, standalone_mode=False)
     except _ParserUsageError as error:
@@ -47,7 +49,7 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
 def _parser_message(error: Exception) -> str:
     describe = getattr(error, "format_message", None)
     text = describe() if callable(describe) else str(error)
-    return dsns.scrub(" ".join(str(text).split()))
+    return dsns.scrub(" ".join(str(text).split()), *sys.argv)
 
 
 def _fail(status: int, message: str, hint: str | None, *, debug: bool) -> int:

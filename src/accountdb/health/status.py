@@ -13,6 +13,7 @@ from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError, ConnectError
 from accountdb.guards.install import GuardState, TableGuard, states
 from accountdb.health.log import cause_in_log
+from accountdb.pg import dsn as dsn_of
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.replication.engine import standing
 from accountdb.replication.model import Mode, Slot, Standing, State
@@ -83,6 +84,8 @@ def read_status(dsns: Mapping[str, str]) -> Status:
 
     A DSN that cannot be read raises UsageError; a region that cannot be reached is a finding.
     """
+    for name, dsn in dsns.items():
+        dsn_of.parse(dsn, name=name)
     readings: dict[str, _Reading | AccountdbError] = {}
     workers = [
         threading.Thread(target=_read_into, args=(readings, name, dsn), daemon=True) for name, dsn in dsns.items()

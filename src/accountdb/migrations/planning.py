@@ -72,7 +72,7 @@ def plan(
     if target >= current:
         steps = tuple(Step(m, True) for m in files if m.version <= target and m.version not in applied)
     else:
-        steps = tuple(Step(m, False) for m in reversed(files) if target < m.version <= current)
+        steps = tuple(Step(m, False) for m in reversed(files) if m.version > target and m.version in applied)
     return Plan(current, target, steps)
 
 

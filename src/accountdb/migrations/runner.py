@@ -49,8 +49,8 @@ def migrate(
     """Bring every region to version ``to`` (None: the newest). Returns the plans that were applied.
 
     One region: a transaction for each file. Several: one open transaction on each, committed
-    when all files ran on all of them. ``on_step`` gets the region's position and the step, after
-    the file ran. Raises AccountdbError, and then no region has half a file.
+    when all files ran on all of them. ``on_step`` gets the region's position and the step, once
+    it is committed. Raises AccountdbError, and then no region has half a file.
     """
     with ExitStack() as locks:
         for conn in conns:
@@ -61,11 +61,15 @@ def migrate(
         for region, (conn, region_plan) in enumerate(zip(conns, plans, strict=True)):
             for step in region_plan.steps:
                 run_step(conn, step)
-                on_step(region, step)
                 if not together:
                     conn.commit()
+                    on_step(region, step)
         for conn in conns:
             conn.commit()
+        if together:
+            for region, region_plan in enumerate(plans):
+                for step in region_plan.steps:
+                    on_step(region, step)
         return plans
 
 

@@ -35,15 +35,21 @@ def parse(dsn: str, *, name: str = "DSN") -> dict[str, Any]:
     if scheme and _ambiguous(text[scheme.end() :]):
         raise UsageError(f"{name} has a user or password with an unescaped special character", hint=_FORMS)
     try:
-        return dict(conninfo_to_dict(text))
-    except psycopg.ProgrammingError:
+        params = dict(conninfo_to_dict(text))
+        "".join(str(value) for value in params.values()).encode()
+    except (psycopg.ProgrammingError, UnicodeError):
         # "from None": the chained libpq text could show a piece of the password with --debug.
         raise UsageError(f"{name} cannot be read as a connection string", hint=_FORMS) from None
+    if "://" in str(params.get("dbname", "")):
+        raise UsageError(f"{name} has a whole connection string as its dbname", hint=_FORMS)
+    return params
 
 
 def _ambiguous(rest: str) -> bool:
     """Whether libpq would split user:password@host elsewhere than the writer meant."""
-    before_query = rest.split("?", 1)[0]
+    before_query, _, query = rest.partition("?")
+    if "@" in query:
+        return True
     authority = before_query.split("/", 1)[0]
     return before_query.count("@") > 1 or ("@" in before_query and "@" not in authority) or "#" in authority
 
@@ -74,8 +80,18 @@ def scrub(text: str, *dsns: str) -> str:
     """``text`` with every secret of ``dsns``, and whatever looks like a DSN's password, masked."""
     for secret in sorted({s for dsn in dsns for s in secrets(dsn)}, key=len, reverse=True):
         text = text.replace(secret, "***")
-    text = re.sub(r"(postgres(?:ql)?://[^:@/\s]*):[^@\s]+@", r"\1:***@", text)
-    return re.sub(r"(password\s*=\s*)('[^']*'|[^\s']+)", r"\1***", text)
+    text = re.sub(r"(postgres(?:ql)?://[^:@/\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(password\s*=\s*)('(?:\\.|[^'\\])*'|(?:\\.|[^\s\\])+)", r"\1***", text)
+
+
+def environment(dsn: str) -> dict[str, str]:
+    """``dsn`` as libpq's environment variables, for a program whose arguments anybody may see."""
+    variables = {
+        option.keyword.decode(): option.envvar.decode()
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar
+    }
+    return {variables[key]: str(value) for key, value in parse(dsn).items() if key in variables}
 
 
 def with_params(dsn: str, **params: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg
 from psycopg import sql
 
 from accountdb.errors import AccountdbError
@@ -97,7 +96,8 @@ def same_database(a: Connection, b: Connection) -> bool:
     Proved by an advisory lock taken on one side and looked for on the other.
     """
     key = random.SystemRandom().getrandbits(62)
-    a.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (key,))
+    # Of the session, not of a transaction: the connections may be in autocommit.
+    a.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (key,))
     try:
         row = b.execute(
             """
@@ -111,9 +111,7 @@ def same_database(a: Connection, b: Connection) -> bool:
         ).fetchone()
         return bool(row and row[0])
     finally:
-        for conn in (a, b):
-            if conn.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                conn.rollback()
+        a.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
 
 
 @contextmanager

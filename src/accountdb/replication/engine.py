@@ -25,6 +25,9 @@ class Engine(Protocol):
     def short_tables(self, conn: Connection) -> tuple[str, ...]:
         """Tables that are offered with some columns or rows left out."""
 
+    def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
+        """What stands in the way of a new subscription under this name; None where nothing does."""
+
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """Make the region a node that offers ``tables``. Run again, it adds what is missing."""
 

@@ -92,9 +92,10 @@ def _receiver_problems(facts: ServerFacts, mode: Mode) -> list[str]:
         found.append(
             f"{facts.used_origins} of {facts.max_slots} replication origins are taken; raise max_replication_slots"
         )
-    workers = min(facts.max_workers, facts.max_apply_workers) if mode is Mode.NATIVE else facts.max_workers
-    if workers < 2:
-        found.append(f"only {workers} worker processes are allowed; raise max_worker_processes")
+    if facts.max_workers < 2:
+        found.append(f"only {facts.max_workers} worker processes are allowed; raise max_worker_processes")
+    if mode is Mode.NATIVE and facts.max_apply_workers < 1:
+        found.append("no apply worker is allowed; raise max_logical_replication_workers from 0")
     role = facts.role
     if mode is Mode.PGLOGICAL:
         if facts.has_pglogical and facts.conflict_resolution != "apply_remote":
@@ -104,8 +105,11 @@ def _receiver_problems(facts: ServerFacts, mode: Mode) -> list[str]:
             )
         if not role.superuser:
             found.append(f"role {role.name} is no superuser, which pglogical needs to make a subscription")
-    elif not role.superuser and not (role.create_subscription and facts.may_create):
-        found.append(
-            f"role {role.name} may not subscribe; an administrator runs: GRANT pg_create_subscription TO {role.name}"
-        )
+    elif not role.superuser:
+        if not role.create_subscription:
+            grant = f"GRANT pg_create_subscription TO {role.name}"
+            found.append(f"role {role.name} may not subscribe; an administrator runs: {grant}")
+        if not facts.may_create:
+            grant = f"GRANT CREATE ON DATABASE {role.database} TO {role.name}"
+            found.append(f"role {role.name} may not create in database {role.database}; its owner runs: {grant}")
     return found

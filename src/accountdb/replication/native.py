@@ -9,7 +9,6 @@ import psycopg
 from psycopg import sql
 
 from accountdb.catalog.tables import Table
-from accountdb.errors import AccountdbError
 from accountdb.pg.connect import Connection, one_line
 from accountdb.pg.dsn import with_params
 from accountdb.replication import common
@@ -41,6 +40,17 @@ class Native:
     def short_tables(self, conn: Connection) -> tuple[str, ...]:
         """See Engine."""
         return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
+
+    def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
+        """See Engine. A slot that a crashed join left behind is none: it is taken over."""
+        if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
+            return None
+        slot = slot_name(request.node, request.subscription)
+        row = provider.execute(block(_FILE, "slot"), {"slot": slot}).fetchone()
+        if row is None or row == ("pgoutput", False, True):
+            return None
+        whose = "of another database" if not row[2] else "of another subscriber"
+        return f"replication slot {slot} on the provider is {whose}; choose another --subscription name"
 
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """See Engine."""
@@ -77,11 +87,6 @@ class Native:
         standing = provider.execute(block(_FILE, "slot"), {"slot": slot}).fetchone()
         if standing is None:
             provider.execute(block(_FILE, "create_slot"), {"slot": slot})
-        elif standing[0] != "pgoutput" or standing[1]:
-            raise AccountdbError(
-                f"replication slot {slot} on the provider is in use by another subscriber",
-                hint="choose another --subscription name, or leave with the other subscriber first",
-            )
         try:
             with conn.transaction():
                 conn.execute(

@@ -58,6 +58,10 @@ class Pglogical:
         """See Engine."""
         return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
 
+    def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
+        """See Engine. pglogical names its slots itself."""
+        return None
+
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """See Engine. Which tables go into the set is the region file's own rule."""
         with self._settings(conn, request), conn.transaction():
@@ -67,7 +71,8 @@ class Pglogical:
     def offers(self, provider: Connection) -> bool:
         """See Engine."""
         try:
-            return provider.execute(block(_FILE, "local_node")).fetchone() is not None
+            with provider.transaction():
+                return provider.execute(block(_FILE, "local_node")).fetchone() is not None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False
 

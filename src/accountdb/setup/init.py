@@ -52,6 +52,8 @@ def init(request: InitRequest) -> Report:
         admin = connect(request.admin_dsn, name="--admin-dsn", autocommit=True) if request.admin_dsn else None
         try:
             _check(conn, request)
+            if admin is not None:
+                check_same_database(admin, request.dsn)
             conn.rollback()
             _migrate(conn, report)
             _patch(conn, report)
@@ -68,6 +70,16 @@ def init(request: InitRequest) -> Report:
             if admin is not None:
                 admin.close()
     return report
+
+
+def check_same_database(admin: Connection, dsn: str) -> None:
+    """Raises UsageError where the administrator's connection leads elsewhere than ``dsn``."""
+    with connect(dsn, name="--dsn", autocommit=True) as conn:
+        if not session.same_database(admin, conn):
+            raise UsageError(
+                "--admin-dsn leads to another database than --dsn",
+                hint="the same host, port and database, with an administrator as the user",
+            )
 
 
 def _check(conn: Connection, request: InitRequest) -> None:

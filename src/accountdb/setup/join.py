@@ -26,6 +26,7 @@ from accountdb.setup.init import install_guards
 from accountdb.setup.report import Report
 
 _STREAM_WAIT_S = 15.0
+_MAX_NAME_BYTES = 63
 
 
 def join(dsn: str, request: JoinRequest, mode: Mode | None = None) -> Report:
@@ -36,6 +37,8 @@ def join(dsn: str, request: JoinRequest, mode: Mode | None = None) -> Report:
     is noted, and the provider's own join makes it.
     """
     dsns.parse(request.node_dsn, name="--node-dsn")
+    _check_name("--node", request.node)
+    _check_name("--subscription", request.subscription)
     with ExitStack() as stack:
         conn = stack.enter_context(connect(dsn, name="--dsn", autocommit=True))
         provider = stack.enter_context(connect(request.provider_dsn, name="--provider-dsn", autocommit=True))
@@ -50,6 +53,15 @@ def join(dsn: str, request: JoinRequest, mode: Mode | None = None) -> Report:
         _complete_provider(conn, provider, engine, request, report)
         _tell_content(conn, provider, tables, report)
     return report
+
+
+def _check_name(option: str, name: str) -> None:
+    size = len(name.encode())
+    if not 0 < size <= _MAX_NAME_BYTES:
+        raise UsageError(
+            f"{option} {name!r} has {size} bytes",
+            hint=f"a name has 1 to {_MAX_NAME_BYTES} bytes: node_cn, sub_from_global",
+        )
 
 
 def _noted_mode(conn: Connection) -> Mode:
@@ -76,6 +88,11 @@ def _preflight(conn: Connection, provider: Connection, engine: Engine, request: 
             f"this region has joined as {name}, not {request.node}",
             hint=f"--node {name}, or region leave first",
         )
+    theirs, _ = common.node(provider)
+    if theirs == request.node:
+        raise UsageError(
+            f"the provider is node {theirs} too; two regions cannot bear one name", hint="--node NAME of this region"
+        )
     _check_servers(conn, provider, engine, request, current.subscriptions)
     tables = candidates(read_tables(conn), request.exclude)
     if not tables:
@@ -95,6 +112,9 @@ def _check_servers(
     found = [f"this region: {p}" for p in problems(read_facts(conn), engine.mode, provides=fresh, receives=fresh)]
     there = problems(read_facts(provider), engine.mode, provides=fresh, receives=False)
     found += [f"provider: {p}" for p in there]
+    obstacle = engine.obstacle(conn, provider, request)
+    if obstacle:
+        found.append(obstacle)
     if found:
         raise AccountdbError(_listed("cannot join", found), hint="mend it, then run the same command again")
 

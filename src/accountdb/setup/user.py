@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from accountdb.errors import MissingRightError
+from accountdb.errors import AccountdbError, MissingRightError
 from accountdb.pg.connect import connect, told
-from accountdb.setup.init import grant, has_pglogical, prepare_pglogical
+from accountdb.setup.init import check_same_database, grant, has_pglogical, prepare_pglogical
 from accountdb.setup.report import Report
 from accountdb.sql import block
 
@@ -20,6 +20,8 @@ def create_user(dsn: str, name: str, password: str, *, admin_dsn: str | None = N
     """
     report = Report()
     with connect(admin_dsn or dsn, name="--admin-dsn" if admin_dsn else "--dsn") as conn:
+        if admin_dsn:
+            check_same_database(conn, dsn)
         verifier = conn.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
         row = conn.execute(block("setup.sql", "role_exists"), {"role": name}).fetchone()
         verb = "ALTER" if row and row[0] else "CREATE"
@@ -34,6 +36,10 @@ def create_user(dsn: str, name: str, password: str, *, admin_dsn: str | None = N
                     sql.Identifier(conn.info.dbname), sql.Identifier(name)
                 )
             )
+        except psycopg.errors.ReservedName as error:
+            raise AccountdbError(
+                told(error).message, hint="another --user: names with pg_ are PostgreSQL's own"
+            ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise MissingRightError(
                 f"role {conn.info.user} may not make roles: {told(error).message}",

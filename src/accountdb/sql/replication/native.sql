@@ -30,7 +30,9 @@ JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid AND d.datname = pg_catalog
 WHERE s.subname = %(name)s;
 
 -- slot --
-SELECT s.plugin, s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
+-- A slot is the server's, not the database's: another account database may hold the name.
+SELECT s.plugin, s.active, s.database = pg_catalog.current_database()
+FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
 
 -- create_slot --
 SELECT pg_catalog.pg_create_logical_replication_slot(%(slot)s, 'pgoutput');
