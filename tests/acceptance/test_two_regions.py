@@ -101,7 +101,7 @@ def assert_on_record(lab: Lab, user: UUID, *, winner: int, loser: int) -> None:
     """Both regions recorded the same event, with both rows whole."""
     query = """
         SELECT id, kind, rule, winner ->> 'level', loser ->> 'level', loser ->> 'password', state
-        FROM accountdb.conflict WHERE row_key = jsonb_build_object('uuid', %s::uuid)
+        FROM accountdb.conflict WHERE row_key = %s
     """
 
     def recorded() -> dict[str, list[tuple[Any, ...]]]:

@@ -193,8 +193,8 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 @example("public", "表" * 21)
 @example("public", "x" * 63)
 def test_a_guard_function_name_is_one_that_postgresql_keeps_whole(schema: str, name: str) -> None:
-    assert len(function_name(schema, name).encode()) <= 63
-    assert function_name(schema, name).startswith("guard_")
+    assert len(function_name("guard", schema, name).encode()) <= 63
+    assert function_name("guard", schema, name).startswith("guard_")
 
 
 @given(st.tuples(names, names), st.tuples(names, names))
@@ -204,7 +204,7 @@ def test_a_guard_function_name_is_one_that_postgresql_keeps_whole(schema: str, n
 @example(("public", "crm.users"), ("crm", "users"))
 @example(("a.b", "c"), ("a", "b.c"))
 def test_two_tables_never_share_a_guard_function(a: tuple[str, str], b: tuple[str, str]) -> None:
-    assert (function_name(*a) == function_name(*b)) == (a == b)
+    assert (function_name("guard", *a) == function_name("guard", *b)) == (a == b)
 
 
 def text_of(guard: Guard) -> str:
@@ -212,8 +212,8 @@ def text_of(guard: Guard) -> str:
 
 
 def test_a_guard_hash_is_stable_and_stands_in_the_trigger_comment() -> None:
-    guard = define(table(GENERATED))
-    assert guard == define(table(GENERATED))
+    guard = define(table(GENERATED), {})
+    assert guard == define(table(GENERATED), {})
     comment = re.search(r"IS '(accountdb guard [0-9a-f]+)'", text_of(guard))
     assert comment
     assert hash_in_comment(comment[1]) == guard.hash
@@ -234,13 +234,13 @@ def test_a_guard_hash_is_stable_and_stands_in_the_trigger_comment() -> None:
     ],
 )
 def test_a_guard_hash_changes_with_the_definition(other: Table) -> None:
-    assert text_of(define(other)) != text_of(define(table(GENERATED)))
-    assert define(other).hash != define(table(GENERATED)).hash
+    assert text_of(define(other, {})) != text_of(define(table(GENERATED), {}))
+    assert define(other, {}).hash != define(table(GENERATED), {}).hash
 
 
 def test_a_guard_quotes_every_name() -> None:
     odd = column('sta"tus', "boolean", generated=True, default="true", bases=("a'b",))
-    told = text_of(define(table(odd, name='no"tes{}', owner="Ow ner")))
+    told = text_of(define(table(odd, name='no"tes{}', owner="Ow ner"), {}))
     for quoted in ('"no""tes{}"', '"sta""tus"', '"Ow ner"', '"guard_no""tes{}"'):
         assert quoted in told
 

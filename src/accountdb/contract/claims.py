@@ -13,10 +13,11 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from psycopg import sql
+
 from accountdb.catalog.tables import Column, Table, UniqueIndex
 
-_TEXT = re.compile(r"^(text|character varying|citext|character)\b")
-_LENGTH = re.compile(r"\((\d+)\)$")
+_TEXT = re.compile(r"^(?:text|character varying|character|(?:[^.]+\.)?citext)(?:\((?P<length>\d+)\))?$")
 _OVERRIDE = re.compile(r"accountdb: (park|release(?: (?P<column>.+))?)$")
 
 
@@ -39,8 +40,8 @@ class Claim:
     @property
     def max_length(self) -> int | None:
         """How many characters ``column`` takes; None for no limit."""
-        match = _LENGTH.search(self.column.type) if self.column else None
-        return int(match.group(1)) if match else None
+        match = _TEXT.match(self.column.type) if self.column else None
+        return int(match["length"]) if match and match["length"] else None
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,17 @@ def _claim(table: Table, index: UniqueIndex) -> Claim:
 def _releasable(table: Table, index: UniqueIndex) -> list[Column]:
     """The columns that a loser can give up, those that can be empty first."""
     fixed = {"uuid", "created_at", *(name for reference in table.references for name in reference.child_columns)}
-    columns = [c for c in table.columns if c.name in index.columns and c.name not in fixed and not c.generated]
+    columns = [c for c in table.columns if _in_key(c.name, index) and c.name not in fixed and not c.generated]
     fit = [c for c in columns if _may_be_empty(c, index) or _TEXT.match(c.type)]
     return sorted(fit, key=lambda c: not _may_be_empty(c, index))
 
 
 def _may_be_empty(column: Column, index: UniqueIndex) -> bool:
     return not column.not_null and not index.nulls_equal
+
+
+def _in_key(name: str, index: UniqueIndex) -> bool:
+    """Whether the keys are made of a column. One that stands in the predicate alone claims nothing."""
+    quoted = re.escape(sql.Identifier(name).as_string())
+    plain = rf"(?<![\w\".]){re.escape(name)}(?![\w\".(])"
+    return name in index.columns and any(re.search(rf"{quoted}|{plain}", key) for key in index.keys)

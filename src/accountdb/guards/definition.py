@@ -47,23 +47,25 @@ def define(table: Table, tables: Mapping[tuple[str, str], Table]) -> Guard:
     function = filled("function", **names, **parts)
     capture = filled("capture", along=children.buried_along(table, tables), **names)
     triggers = filled("triggers", comment=sql.SQL("''"), **names)
-    text = "\n".join(part.as_string() for part in (function, capture, triggers))
+    owner = filled("owner", **names)
+    text = "\n".join(part.as_string() for part in (function, capture, owner, triggers))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     comment = sql.Literal(f"accountdb guard {digest}")
     return Guard(
         table.schema,
         table.name,
         digest,
-        (function, capture, filled("owner", **names), filled("triggers", comment=comment, **names)),
+        (function, capture, owner, filled("triggers", comment=comment, **names)),
     )
 
 
 def function_name(kind: str, schema: str, table: str) -> str:
     """A guard function's name in the schema accountdb, unique for each table, 63 bytes at most."""
-    name = f"{kind}_{table}" if schema == "public" else f"{kind}_{schema}.{table}"
-    if len(name.encode()) <= _MAX_IDENTIFIER_BYTES:
+    name = f"{kind}_{table}"
+    if schema == "public" and "." not in table and len(name.encode()) <= _MAX_IDENTIFIER_BYTES:
         return name
-    return f"{kind}_{hashlib.sha256(f'{schema}.{table}'.encode()).hexdigest()[:40]}"
+    # A dot stands in no plain name, so a hashed name never meets one.
+    return f"{kind}_.{hashlib.sha256(repr((schema, table)).encode()).hexdigest()[:40]}"
 
 
 def hash_in_comment(comment: str | None) -> str | None:
