@@ -19,10 +19,11 @@ from accountdb.pg.connect import Connection, connect
 from proof.writing import NUMBERED, Acknowledged
 
 _APPLY_ERROR = re.compile(r"(?:apply worker|pglogical apply).*\b(?:ERROR|PANIC):")
-# What a cut link, a killed server or a bounced subscription say of themselves.
+# What a cut link, a killed server or a bounced subscription say of themselves; and a deadlock with a
+# local transaction, of which PostgreSQL ends one side: the engine tries its own again.
 _EXPECTED = re.compile(
     r"connect to the p|receive data from WAL|connection to other side|data stream|terminating|shut(?:ting)? down"
-    r"|could not send|starting up|recovery mode|is active for PID|streaming command|COPY|replication slot .* is active",
+    r"|deadlock detected|could not send|starting up|recovery mode|is active for PID|streaming command|COPY|replication slot .* is active",
     re.IGNORECASE,
 )
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import psycopg
 
-from accountdb.compare.heal import heal
 from accountdb.errors import AccountdbError
 from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.setup import join
+from accountdb.setup.healing import heal_regions
 from proof import checking
 from proof.history import REGIONS, Fault, History, Round
 from proof.writing import Acknowledged, Player
@@ -167,8 +167,7 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
     for _ in range(4):
         if not _quiet(lab, patience_s):
             return [f"the streams did not run dry within {patience_s:g} s"], healed
-        with connect(lab.region("cn").admin_dsn) as cn, connect(lab.region("global").admin_dsn) as global_:
-            found = heal({"cn": cn, "global": global_}, within_s=3600)
+        found = heal_regions({region.name: region.admin_dsn for region in lab.regions}, within_s=3600)
         wrote = sum(found.written.values())
         healed += wrote
         if found.different:

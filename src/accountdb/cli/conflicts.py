@@ -101,7 +101,7 @@ def resolve(
         else:
             _show_plan(found)
         for name, reason in regions.silent.items():
-            output.tell(f"warning: {name} was not asked, it learns this by replication: {reason}", style="yellow")
+            output.tell(f"warning: {reason}; {name} learns this by replication", style="yellow")
         return 0
 
 
@@ -120,8 +120,8 @@ def _request(sets: list[str] | None, *, merge: bool, dismiss: bool) -> Request:
 
 
 def _status(regions: Regions, status: int) -> int:
-    for name, reason in regions.silent.items():
-        output.tell(f"error: {name} cannot be asked: {reason}", style="red")
+    for reason in regions.silent.values():
+        output.tell(f"error: {reason}", style="red")
     return 3 if regions.silent else status
 
 

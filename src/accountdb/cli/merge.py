@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from accountdb.cli import options
-from accountdb.compare.heal import HealReport, heal
+from accountdb.compare.heal import HealReport
 from accountdb.compare.purge import purge as remove
 from accountdb.errors import Refused, UsageError
 from accountdb.health.status import read_status
 from accountdb.pg.connect import connect
 from accountdb.render import output
+from accountdb.setup.healing import heal_regions
 
 _WATCH_S = 10.0
 
@@ -37,9 +37,7 @@ def merge(
     if len(regions) != 2:
         raise UsageError(f"merge takes two regions, {len(regions)} given", hint="--cn DSN --global DSN")
     while True:
-        with ExitStack() as stack:
-            conns = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
-            found = heal(conns, within_s=hours * 3600)
+        found = heal_regions(regions, within_s=hours * 3600)
         if json:
             output.say(output.as_json(found))
         else:

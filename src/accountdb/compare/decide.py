@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -37,6 +37,8 @@ class Part:
     action: Action
     own: Copy | None
     result: Copy | None
+    heir: UUID | None = None
+    """The row that this one's dead copy was merged into."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,18 @@ class Decision:
         return self.a.action is Action.KEEP and self.b.action is Action.KEEP
 
 
-def decide(a: Copy | None, b: Copy | None, dead: AbstractSet[datetime]) -> Decision:
+def decide(a: Copy | None, b: Copy | None, dead: Mapping[datetime, UUID | None]) -> Decision:
     """By design 4.1 and 4.3: a dead copy goes, else the row order picks one of the two.
 
-    ``dead`` are the lives (``created_at``) of this row that have a tombstone in either region. A
-    copy that only one region has, and that did not die, comes to the other.
+    ``dead`` are the lives (``created_at``) of this row that have a tombstone in either region, each
+    with the row that it was merged into. A copy that only one region has, and that did not die, comes to the other.
     """
     alive = [copy for copy in (a, b) if copy is not None and copy.created_at not in dead]
     result = max(alive, key=lambda copy: copy.stamp.rank, default=None)
     return Decision(_part(a, result, dead), _part(b, result, dead))
 
 
-def _part(copy: Copy | None, result: Copy | None, dead: AbstractSet[datetime]) -> Part:
+def _part(copy: Copy | None, result: Copy | None, dead: Mapping[datetime, UUID | None]) -> Part:
     if copy is None:
         action = Action.KEEP if result is None else Action.INSERT
     elif copy.created_at in dead:
@@ -71,4 +73,4 @@ def _part(copy: Copy | None, result: Copy | None, dead: AbstractSet[datetime]) -
         action = Action.DELETE
     else:
         action = Action.KEEP if copy == result else Action.UPDATE
-    return Part(action, copy, result)
+    return Part(action, copy, result, dead.get(copy.created_at) if copy else None)

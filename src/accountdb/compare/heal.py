@@ -9,7 +9,7 @@ happens in between. Run again, it changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
@@ -44,11 +44,14 @@ class HealReport:
     different: tuple[tuple[str, str], ...]
 
 
-def heal(regions: Mapping[str, Connection], *, within_s: float = 86_400.0) -> HealReport:
+def heal(regions: Mapping[str, Connection], run_dry: Callable[[], None], *, within_s: float = 86_400.0) -> HealReport:
     """Heal what conflicts and tombstones of the last ``within_s`` seconds name, and what is open.
 
     ``regions`` are two connections by name, outside a transaction; the roles may set
-    session_replication_role (a superuser). Raises MissingRightError where one may not.
+    session_replication_role (a superuser). ``run_dry`` returns when each region has applied all
+    that the other had committed when it was called, and raises otherwise: a tombstone that was
+    read before it is then never ahead of the changes that it followed, of a child moved away
+    before its parent was deleted, say. Raises MissingRightError where a role may not heal.
     """
     (name_a, a), (name_b, b) = regions.items()
     for name, conn in regions.items():
@@ -62,6 +65,7 @@ def heal(regions: Mapping[str, Connection], *, within_s: float = 86_400.0) -> He
         rounds += 1
         named = _named(regions.values(), within_s)
         looked_at |= named
+        run_dry()
         decisions = [(t, *d) for t in tables for d in _decisions(t, a, b, _keys(named, t))]
         different = tuple((t.name, str(key)) for t, key, _ in decisions)
         if not decisions:
@@ -113,11 +117,11 @@ def _decisions(table: Table, a: Connection, b: Connection, keys: list[UUID]) -> 
     if not keys:
         return []
     copies_a, copies_b = _copies(a, table, keys), _copies(b, table, keys)
-    dead: defaultdict[UUID, set[datetime]] = defaultdict(set)
+    dead: defaultdict[UUID, dict[datetime, UUID | None]] = defaultdict(dict)
     for conn in (a, b):
         values = {"schema": table.schema, "table": table.name, "keys": keys}
-        for key, created_at in conn.execute(block(_FILE, "dead"), values):
-            dead[key].add(created_at)
+        for key, created_at, winner in conn.execute(block(_FILE, "dead"), values):
+            dead[key][created_at] = winner or dead[key].get(created_at)
         conn.commit()
     found = ((key, decide(copies_a.get(key), copies_b.get(key), dead[key])) for key in keys)
     return [(key, decision) for key, decision in found if not decision.settled]
@@ -125,9 +129,11 @@ def _decisions(table: Table, a: Connection, b: Connection, keys: list[UUID]) -> 
 
 def _copies(conn: Connection, table: Table, keys: list[UUID]) -> dict[UUID, Copy]:
     query = sql.SQL(block(_FILE, "copies")).format(
-        table=table.identifier,
+        table=_doubled(table.identifier),
         generated=sql.Literal([c.name for c in table.generated]) + sql.SQL("::text[]"),
-        values=sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in _columns(table)),
+        values=sql.SQL(", ").join(
+            sql.SQL("t.{}::text").format(_doubled(sql.Identifier(name))) for name in _columns(table)
+        ),
     )
     return {
         uuid: Copy(uuid, created_at, RowStamp(version, updated_at, origin_node, content), tuple(values))
@@ -141,34 +147,49 @@ def _columns(table: Table) -> list[str]:
 
 
 def _apply(conn: Connection, work: Sequence[tuple[Table, Part]]) -> int:
-    """One region's part, in one transaction: deletes children first, then writes parents first.
+    """One region's part, in one transaction: writes parents first, then deletes children first.
 
+    In this order a child that has moved to another parent is there before its old one goes.
     Everything goes through the region's guard, which judges by what stands there by then: a plan
     that a newer change has overtaken does no harm.
     """
     count = 0
     with conn.transaction():
-        for table, part in reversed(work):
-            if part.action is Action.DELETE and part.own is not None:
-                names = {"schema_name": sql.Literal(table.schema), "table_name": sql.Literal(table.name)}
-                for step in ("bury", "delete"):
-                    statement = sql.SQL(block(_FILE, step)).format(table=table.identifier, **names)
-                    conn.execute(statement, (part.own.uuid, part.own.created_at))
-                count += 1
         for table, part in work:
             if part.action in (Action.INSERT, Action.UPDATE) and part.result is not None:
                 _write(conn, table, part.action, part.result)
                 count += 1
+        for table, part in reversed(work):
+            if part.action is Action.DELETE and part.own is not None:
+                _delete(conn, table, part.own, part.heir)
+                count += 1
     return count
+
+
+def _delete(conn: Connection, table: Table, own: Copy, heir: UUID | None) -> None:
+    names = {
+        "table": _doubled(table.identifier),
+        "schema_name": _doubled(sql.Literal(table.schema)),
+        "table_name": _doubled(sql.Literal(table.name)),
+    }
+    conn.execute(block(_FILE, "merged_into"), (heir,))
+    for step in ("bury", "delete"):
+        conn.execute(sql.SQL(block(_FILE, step)).format(**names), (own.uuid, own.created_at))
+    conn.execute(block(_FILE, "merged_into"), (None,))
 
 
 def _write(conn: Connection, table: Table, action: Action, copy: Copy) -> None:
     types = {column.name: column.type for column in table.columns}
     names = _columns(table)
     statement = sql.SQL(block(_FILE, action.value)).format(
-        table=table.identifier,
-        columns=sql.SQL(", ").join(map(sql.Identifier, names)),
+        table=_doubled(table.identifier),
+        columns=sql.SQL(", ").join(_doubled(sql.Identifier(name)) for name in names),
         values=sql.SQL(", ").join(sql.SQL("%s::text::{}").format(sql.SQL(types[name])) for name in names),
     )
     key = (copy.uuid,) if action is Action.UPDATE else ()
     conn.execute(statement, (*copy.values, *key))
+
+
+def _doubled(name: sql.Composable) -> sql.SQL:
+    """A name for a statement with parameters, in which a % stands twice."""
+    return sql.SQL(name.as_string().replace("%", "%%"))

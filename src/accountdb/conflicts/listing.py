@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from accountdb.catalog.tables import Table
-from accountdb.conflicts import reading, words
-from accountdb.conflicts.masking import Secrets
+from accountdb.conflicts import reading, rows, words
 from accountdb.conflicts.model import Conflict, Content, Resolution, Sighting
 from accountdb.conflicts.regions import Regions
+from accountdb.conflicts.words import Names
 
 _SHORT = 8
 
@@ -56,11 +57,32 @@ class Listing:
 def listing(regions: Regions, *, settled_too: bool) -> Listing:
     """The open conflicts of all regions, oldest first; then, where asked, the settled ones, newest first."""
     found = reading.every(regions) if settled_too else reading.open_ones(regions)
-    tasks = tuple(task(regions, conflict) for conflict in found)
+    names = names_for(regions, found)
+    tasks = tuple(task(regions, conflict, names) for conflict in found)
     return Listing(sum(t.open for t in tasks), tasks, dict(regions.silent))
 
 
-def task(regions: Regions, conflict: Conflict) -> Task:
+def names_for(regions: Regions, conflicts: Iterable[Conflict]) -> Names:
+    """The names of the accounts that the conflicts' rows belong to: one query a table and region."""
+    wanted: dict[tuple[str, str], set[UUID]] = {}
+    for conflict in conflicts:
+        table = regions.table(conflict.name)
+        reference = words.owner_reference(table) if table else None
+        if table is not None and reference is not None:
+            keys = (words.owner_key(table, content) for content in (conflict.winner, conflict.loser))
+            wanted.setdefault(reference.parent, set()).update(key for key in keys if key)
+    plain = Names(regions.secrets)
+    owners: dict[UUID, str] = {}
+    for name, keys_of in wanted.items():
+        for region in regions.answering:
+            parent = region.table(name)
+            missing = keys_of - owners.keys()
+            for key, copy in rows.copies(region, parent, missing).items() if parent and missing else ():
+                owners[key] = words.label(parent, copy.content, plain, name)
+    return Names(regions.secrets, owners)
+
+
+def task(regions: Regions, conflict: Conflict, names: Names) -> Task:
     """One conflict as a task."""
     table = regions.table(conflict.name)
     return Task(
@@ -70,22 +92,22 @@ def task(regions: Regions, conflict: Conflict) -> Task:
         kind=conflict.kind,
         words=words.kind(conflict),
         table=conflict.table if conflict.schema == "public" else f"{conflict.schema}.{conflict.table}",
-        sentence=words.sentence(conflict, table, regions.secrets),
+        sentence=words.sentence(conflict, table, names),
         value=words.lost_value(conflict, table, regions.secrets),
-        winner=_person(table, conflict.winner, regions.secrets, conflict.name),
-        loser=_person(table, conflict.loser, regions.secrets, conflict.name),
+        winner=_person(table, conflict.winner, names, conflict.name),
+        loser=_person(table, conflict.loser, names, conflict.name),
         first_recorded_at=min(s.recorded_at for s in conflict.sightings),
         recorded=conflict.sightings,
         resolutions=conflict.resolutions,
     )
 
 
-def _person(table: Table | None, content: Content | None, secrets: Secrets, name: tuple[str, str]) -> Person | None:
+def _person(table: Table | None, content: Content | None, names: Names, name: tuple[str, str]) -> Person | None:
     if content is None:
         return None
     return Person(
         _text(content, "uuid"),
-        words.label(table, content, secrets, name),
+        words.label(table, content, names, name),
         _text(content, "created_at"),
         _text(content, "origin_node"),
     )

@@ -75,7 +75,7 @@ def check_about(conflict: Conflict, table: Table, request: Request) -> None:
     if about and not set(about) & set(request.columns):
         raise UsageError(
             f"the conflict is about {', '.join(about)}, and --set sets {', '.join(request.columns)}",
-            hint=f"--set {about[-1]}=VALUE",
+            hint=f"--set {about[0]}=VALUE",
         )
 
 

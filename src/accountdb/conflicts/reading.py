@@ -76,8 +76,9 @@ def _everywhere(regions: Regions, query: str, params: dict[str, Any] | None) -> 
 
 def _read(region: Region, query: str, params: dict[str, Any] | None) -> Iterable[Conflict]:
     for row in region.conn.execute(block(RECORD, query), params):
-        *facts, state, node, recorded_at = row
-        yield Conflict(*facts, waiting=state == "open", sightings=(Sighting(region.name, node, recorded_at),))
+        key, kind, schema, table, row_key, rule, detail, winner, loser, state, node, recorded_at = row
+        seen = Sighting(region.name, node, recorded_at)
+        yield Conflict(key, kind, schema, table, row_key, rule, detail, winner, loser, state == "open", (seen,))
 
 
 def _both(a: Conflict, b: Conflict) -> Conflict:

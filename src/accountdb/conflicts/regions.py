@@ -35,7 +35,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Regions:
-    """All regions of a command. ``silent`` are those that could not be asked, with the reason."""
+    """All regions of a command. ``silent`` are those that could not be asked, with the reason, which names them."""
 
     answering: tuple[Region, ...]
     silent: Mapping[str, str]
@@ -63,14 +63,14 @@ def opened(dsns: Mapping[str, str]) -> Iterator[Regions]:
         declared: list[Mapping[tuple[str, str], frozenset[str]]] = []
         for name, dsn in dsns.items():
             try:
-                conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
+                conn = stack.enter_context(connect(dsn, name=name, autocommit=True))
                 _check(conn, name)
                 declared.append(_declared_secrets(conn))
                 answering.append(Region(name, conn))
             except (ConnectError, MissingRightError) as error:
                 silent[name] = error
             except psycopg.OperationalError as error:
-                silent[name] = told(error, dsn)
+                silent[name] = ConnectError(f"{name}: {told(error, dsn).message}")
         if not answering:
             raise next(iter(silent.values()))
         yield Regions(tuple(answering), {name: error.message for name, error in silent.items()}, union(declared))
@@ -79,10 +79,10 @@ def opened(dsns: Mapping[str, str]) -> Iterator[Regions]:
 def _check(conn: Connection, name: str) -> None:
     here, allowed = conn.execute(block(RECORD, "readable")).fetchone() or (False, None)
     if not here:
-        raise MissingRightError(f"--{name}: not prepared for accountdb", hint="migratectl init")
+        raise MissingRightError(f"{name}: not prepared for accountdb", hint="migratectl init")
     if not allowed:
         raise MissingRightError(
-            f"--{name}: role {conn.info.user} may not read accountdb.conflict",
+            f"{name}: role {conn.info.user} may not read accountdb.conflict",
             hint="only the owner of the schema accountdb sees conflicts: they hold secrets",
         )
 

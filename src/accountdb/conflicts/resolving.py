@@ -35,9 +35,16 @@ def plan(regions: Regions, conflict: Conflict, request: Request) -> Plan:
         raise AccountdbError(
             f"the table {'.'.join(conflict.name)} is not there any more", hint="--dismiss closes the conflict"
         )
-    if request.action is Action.SET:
-        return _plan_set(regions, conflict, table, request)
-    return _plan_merge(regions, conflict, table, request)
+    try:
+        if request.action is Action.SET:
+            return _plan_set(regions, conflict, table, request)
+        return _plan_merge(regions, conflict, table, request)
+    except psycopg.DataError as error:
+        # Its text would quote the value, which may be a secret.
+        raise AccountdbError(
+            f"the rows of this conflict do not fit {'.'.join(conflict.name)} as it is now (SQLSTATE {error.sqlstate})",
+            hint="--dismiss closes the conflict",
+        ) from None
 
 
 def _plan_set(regions: Regions, conflict: Conflict, table: Table, request: Request) -> Plan:

@@ -19,15 +19,25 @@ from accountdb.sql import block
 _FILE = "conflicts/row.sql"
 
 
-def filled(name: str, table: Table, **parts: sql.Composable) -> sql.Composed:
+def _name(*parts: str) -> sql.Identifier:
+    """A name in a statement with parameters, where a percent sign is written twice."""
+    return sql.Identifier(*(part.replace("%", "%%") for part in parts))
+
+
+def _expression(text: str) -> sql.SQL:
+    """An expression out of the catalog, in a statement with parameters."""
+    return sql.SQL(text.replace("%", "%%"))
+
+
+def _filled(name: str, table: Table, **parts: sql.Composable) -> sql.Composed:
     """The block ``name`` for one table."""
-    generated = sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]")
-    return sql.SQL(block(_FILE, name)).format(table=table.identifier, generated=generated, **parts)
+    generated = sql.Literal([column.name.replace("%", "%%") for column in table.generated]) + sql.SQL("::text[]")
+    return sql.SQL(block(_FILE, name)).format(table=_name(table.schema, table.name), generated=generated, **parts)
 
 
 def copies(region: Region, table: Table, keys: Iterable[UUID]) -> dict[UUID, Copy]:
     """The rows that stand, by their keys."""
-    found = region.conn.execute(filled("copies", table), {"keys": list(keys)}).fetchall()
+    found = region.conn.execute(_filled("copies", table), {"keys": list(keys)}).fetchall()
     return {row[0]: Copy(*row) for row in found}
 
 
@@ -48,8 +58,8 @@ def some_children(
 
 def _of_parent(name: str, table: Table, reference: Reference) -> sql.Composed:
     pairs = zip(reference.child_columns, reference.parent_columns, strict=True)
-    match = [sql.SQL("r.{} = p.{}").format(sql.Identifier(child), sql.Identifier(parent)) for child, parent in pairs]
-    return filled(name, table, parent=sql.Identifier(*reference.parent), match=sql.SQL(" AND ").join(match))
+    match = [sql.SQL("r.{} = p.{}").format(_name(child), _name(parent)) for child, parent in pairs]
+    return _filled(name, table, parent=_name(*reference.parent), match=sql.SQL(" AND ").join(match))
 
 
 def tombstones(region: Region, table: Table, key: UUID) -> list[tuple[Any, ...]]:
@@ -61,7 +71,7 @@ def tombstones(region: Region, table: Table, key: UUID) -> list[tuple[Any, ...]]
 def heir(region: Region, table: Table, key: UUID) -> UUID | None:
     """``key`` where that row stands, else the row that it was merged into."""
     params = {"key": key, "schema": table.schema, "table": table.name}
-    row = region.conn.execute(filled("heir", table), params).fetchone()
+    row = region.conn.execute(_filled("heir", table), params).fetchone()
     return UUID(str(row[0])) if row else None
 
 
@@ -71,45 +81,43 @@ def taken(
     """The other row that holds what row ``key`` would hold with ``values`` over ``text``."""
     conditions: list[sql.Composable] = []
     for expression, (schema, operator) in zip(index.keys, index.operators, strict=True):
-        there, here = sql.SQL("({})").format(sql.SQL(expression)), _wanted(expression)
+        there, here = sql.SQL("({})").format(_expression(expression)), _wanted(expression)
         equal: sql.Composable = sql.SQL("{} OPERATOR({}.{}) {}").format(
-            there, sql.Identifier(schema), sql.SQL(operator), here
+            there, _name(schema), _expression(operator), here
         )
         if index.nulls_equal:
             equal = sql.SQL("({} OR ({} IS NULL AND {} IS NULL))").format(equal, there, here)
         conditions.append(equal)
     if index.predicate is not None:
-        conditions += [sql.SQL("({})").format(sql.SQL(index.predicate)), _wanted(index.predicate)]
+        conditions += [sql.SQL("({})").format(_expression(index.predicate)), _wanted(index.predicate)]
     columns = [_computed(table, name) for name in index.columns]
-    query = filled("taken", table, wanted=sql.SQL(", ").join(columns), match=sql.SQL(" AND ").join(conditions))
+    query = _filled("taken", table, wanted=sql.SQL(", ").join(columns), match=sql.SQL(" AND ").join(conditions))
     row = region.conn.execute(query, {"key": key, "row": text, "values": json.dumps(dict(values))}).fetchone()
     return UUID(str(row[0])) if row else None
 
 
 def _wanted(expression: str) -> sql.Composed:
-    return sql.SQL("(SELECT {} FROM wanted)").format(sql.SQL(expression))
+    return sql.SQL("(SELECT {} FROM wanted)").format(_expression(expression))
 
 
 def _computed(table: Table, name: str) -> sql.Composable:
     column = table.column(name)
     if column is None or not column.generated:
-        return sql.Identifier(name)
-    return sql.SQL("({}) AS {}").format(sql.SQL(column.default or "NULL"), sql.Identifier(name))
+        return _name(name)
+    return sql.SQL("({}) AS {}").format(_expression(column.default or "NULL"), _name(name))
 
 
 def has_parent(region: Region, table: Table, reference: Reference, text: str, values: Mapping[str, Any]) -> bool:
     """Whether the row that ``reference`` would name stands here."""
     pairs = zip(reference.parent_columns, reference.child_columns, strict=True)
-    query = filled(
+    query = _filled(
         "parent",
         table,
-        parent=sql.Identifier(*reference.parent),
+        parent=_name(*reference.parent),
         match=sql.SQL(" AND ").join(
-            sql.SQL("p.{} = n.{}").format(sql.Identifier(parent), sql.Identifier(child)) for parent, child in pairs
+            sql.SQL("p.{} = n.{}").format(_name(parent), _name(child)) for parent, child in pairs
         ),
-        empty=sql.SQL(" OR ").join(
-            sql.SQL("n.{} IS NULL").format(sql.Identifier(child)) for child in reference.child_columns
-        ),
+        empty=sql.SQL(" OR ").join(sql.SQL("n.{} IS NULL").format(_name(child)) for child in reference.child_columns),
     )
     row = region.conn.execute(query, {"row": text, "values": json.dumps(dict(values))}).fetchone()
     return bool(row and row[0])
@@ -119,7 +127,7 @@ def check_values(region: Region, table: Table, values: Mapping[str, Any], *, hid
     """UsageError for a value that its column's type does not take. Values of ``hidden`` columns are not quoted."""
     for name, value in values.items():
         try:
-            region.conn.execute(filled("readable", table), {"values": json.dumps({name: value})})
+            region.conn.execute(_filled("readable", table), {"values": json.dumps({name: value})})
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             column = table.column(name)
             reason = "" if name in hidden else f": {error.diag.message_primary}"
@@ -128,27 +136,27 @@ def check_values(region: Region, table: Table, values: Mapping[str, Any], *, hid
 
 def lock(region: Region, table: Table, keys: Iterable[UUID]) -> None:
     """Hold rows against writers and against new children, to the end of the transaction."""
-    region.conn.execute(filled("lock", table), {"keys": list(keys)})
+    region.conn.execute(_filled("lock", table), {"keys": list(keys)})
 
 
 def update(region: Region, table: Table, key: UUID, version: int, values: Mapping[str, Any]) -> bool:
     """Set columns of one row. False when it does not stand in ``version``."""
-    names = [sql.Identifier(name) for name in values]
-    query = filled("update", table, columns=sql.SQL(", ").join(names), values=_of_new(names))
+    names = [_name(name) for name in values]
+    query = _filled("update", table, columns=sql.SQL(", ").join(names), values=_of_new(names))
     params = {"key": key, "version": version, "values": json.dumps(dict(values))}
     return region.conn.execute(query, params).rowcount == 1
 
 
 def insert(region: Region, table: Table, text: str, values: Mapping[str, Any], columns: Iterable[str]) -> None:
     """Make a row from its content with ``values`` over it; only ``columns`` are written."""
-    names = [sql.Identifier(name) for name in columns]
-    query = filled("insert", table, columns=sql.SQL(", ").join(names), values=_of_new(names))
+    names = [_name(name) for name in columns]
+    query = _filled("insert", table, columns=sql.SQL(", ").join(names), values=_of_new(names))
     region.conn.execute(query, {"row": text, "values": json.dumps(dict(values))})
 
 
 def delete(region: Region, table: Table, key: UUID, version: int) -> bool:
     """Delete one row. False when it does not stand in ``version``."""
-    return region.conn.execute(filled("delete", table), {"key": key, "version": version}).rowcount == 1
+    return region.conn.execute(_filled("delete", table), {"key": key, "version": version}).rowcount == 1
 
 
 def _of_new(names: Iterable[sql.Identifier]) -> sql.Composed:

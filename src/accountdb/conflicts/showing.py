@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from accountdb.catalog.tables import Table
 from accountdb.conflicts import listing, planning, resolving, rows, words
 from accountdb.conflicts.model import Action, Conflict, Content, Plan, Request, Step, Write
 from accountdb.conflicts.regions import Region, Regions
+from accountdb.conflicts.words import Names
 from accountdb.errors import AccountdbError
 
 _MOST_ROWS = 20
@@ -94,18 +95,27 @@ def showing(regions: Regions, conflict: Conflict) -> Showing:
     """All that a person needs to decide."""
     secrets = regions.secrets
     winner, loser = conflict.winner, conflict.loser
+    table = regions.table(conflict.name)
     return Showing(
-        task=listing.task(regions, conflict),
+        task=listing.task(regions, conflict, listing.names_for(regions, [conflict])),
         rule=conflict.rule,
         detail=words.detail(conflict, secrets),
-        winner=secrets.masked(conflict.name, winner),
-        loser=secrets.masked(conflict.name, loser),
+        winner=_ordered(table, secrets.masked(conflict.name, winner)),
+        loser=_ordered(table, secrets.masked(conflict.name, loser)),
         differs=_differing(winner, loser),
         winner_now=_now(regions, conflict.name, _key(winner)),
         loser_now=_now(regions, conflict.name, conflict.row_key),
         ways=_ways(regions, conflict) if conflict.open else (),
         silent=dict(regions.silent),
     )
+
+
+def _ordered(table: Table | None, row: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The columns as the table has them; what it has no more stands last."""
+    if table is None or row is None:
+        return row
+    position = {column.name: at for at, column in enumerate(table.columns)}
+    return {name: row[name] for name in sorted(row, key=lambda name: position.get(name, len(position)))}
 
 
 def _differing(winner: Content | None, loser: Content | None) -> tuple[str, ...]:
@@ -133,7 +143,7 @@ def _in(regions: Regions, region: Region, name: tuple[str, str], key: UUID) -> N
     if copy is None:
         return Now(region.name, str(key), None, _why_gone(region, table, key), ())
     hanging = _hanging(regions, region, table, key)
-    return Now(region.name, str(key), regions.secrets.masked(name, copy.content), None, hanging)
+    return Now(region.name, str(key), _ordered(table, regions.secrets.masked(name, copy.content)), None, hanging)
 
 
 def _why_gone(region: Region, table: Table, key: UUID) -> str:
@@ -151,7 +161,7 @@ def _hanging(regions: Regions, region: Region, table: Table, key: UUID) -> tuple
         if child is None:
             continue
         count, some = rows.some_children(region, child, reference, key, _MOST_ROWS)
-        shown = tuple(regions.secrets.masked(reference.child, row) for row in some)
+        shown = tuple(_ordered(child, regions.secrets.masked(reference.child, row)) for row in some)
         found.append(Hanging(_name(reference.child), ", ".join(reference.child_columns), count, shown))
     return tuple(found)
 
@@ -166,8 +176,8 @@ def _ways(regions: Regions, conflict: Conflict) -> tuple[Way, ...]:
 
 def _set_way(regions: Regions, conflict: Conflict, table: Table) -> Way:
     about = planning.contested(conflict, table) or ("COLUMN",)
-    option = f"--set {about[-1]}=VALUE"
-    who = words.label(table, conflict.loser, regions.secrets, conflict.name)
+    option = f"--set {about[0]}=VALUE"
+    who = words.label(table, conflict.loser, Names(regions.secrets), conflict.name)
     stands = any(
         conflict.row_key in rows.copies(region, shape, [conflict.row_key])
         for region in regions.answering
@@ -191,27 +201,25 @@ def _merge_way(regions: Regions, conflict: Conflict) -> Way:
 
 def summary(regions: Regions, plan: Plan) -> str:
     """What a plan does, in one line."""
-    parts = [_counted(regions, plan.steps, write, verb) for write, verb in _VERBS.items()]
-    said = [part for part in parts if part]
+    deleted = [step for step in plan.steps if step.write is Write.DELETE]
+    said: list[str] = []
+    if deleted:
+        said += _counted("moves", [step for step in plan.steps if step.write is Write.UPDATE])
+        said += _counted("takes out, as the winner has the same,", deleted[:-1])
+        said.append(f"deletes {_shown(regions, deleted[-1]).label}")
+    else:
+        said += [f"{_shown(regions, step).label} {step.why}" for step in plan.steps]
     others = len(plan.closes) - 1
     if others:
         said.append(f"closes {others} other conflict{'s' if others > 1 else ''} too")
     if plan.remains:
         said.append(f"{len(plan.remains)} of the same row stay open")
-    return "; ".join(said) or "closes the conflict; no row changes"
+    return "; ".join(said) if plan.steps else "closes the conflict; no row changes"
 
 
-_VERBS = {Write.UPDATE: "changes", Write.INSERT: "brings back", Write.DELETE: "deletes, as one with its twin,"}
-
-
-def _counted(regions: Regions, steps: tuple[Step, ...], write: Write, verb: str) -> str:
-    """``moves 2 sessions, 1 identities``: the tables that one kind of write touches."""
-    counts = Counter(step.name for step in steps if step.write is write)
-    if not counts:
-        return ""
-    if write is Write.UPDATE and len(steps) > 1:
-        verb = "moves"
-    return f"{verb} " + ", ".join(f"{count} of {_name(name)}" for name, count in counts.items())
+def _counted(verb: str, steps: Sequence[Step]) -> list[str]:
+    counts = Counter(step.name for step in steps)
+    return [f"{verb} " + ", ".join(f"{_name(name)} {count}" for name, count in counts.items())] if counts else []
 
 
 def planned(regions: Regions, plan: Plan, *, applied: bool) -> Planned:
@@ -232,7 +240,7 @@ def planned(regions: Regions, plan: Plan, *, applied: bool) -> Planned:
 
 def _shown(regions: Regions, step: Step) -> PlannedStep:
     known: Mapping[str, Any] = {"uuid": step.uuid, **(planning.content_of(step) or {})}
-    label = words.label(regions.table(step.name), known, regions.secrets, step.name)
+    label = words.label(regions.table(step.name), known, Names(regions.secrets), step.name)
     values = regions.secrets.masked(step.name, dict(step.values)) or {}
     return PlannedStep(step.write, _name(step.name), str(step.uuid), label, step.why, values)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from accountdb.catalog.tables import Table
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from accountdb.catalog.tables import Reference, Table
 from accountdb.conflicts.masking import MASK, Secrets, printable
 from accountdb.conflicts.model import Conflict, Content
 from accountdb.conflicts.planning import contested
@@ -20,23 +24,51 @@ KINDS = {
 _NAMES = ("username", "email", "name")
 
 
+@dataclass(frozen=True)
+class Names:
+    """What rows are called by. ``owners`` are the accounts of rows that belong to one, by uuid."""
+
+    secrets: Secrets
+    owners: Mapping[UUID, str] = field(default_factory=dict)
+
+
 def kind(conflict: Conflict) -> str:
     """The kind for people."""
     return KINDS.get(conflict.kind, conflict.kind)
 
 
-def label(table: Table | None, content: Content | None, secrets: Secrets, name: tuple[str, str]) -> str:
-    """How to call one row: its name, else what makes it unique, else the beginning of its uuid."""
+def owner_reference(table: Table) -> Reference | None:
+    """The foreign key by which rows of ``table`` belong to an account."""
+    owners = [r for r in table.references if r.parent_columns == ("uuid",)]
+    return owners[0] if len(owners) == 1 else None
+
+
+def owner_key(table: Table | None, content: Content | None) -> UUID | None:
+    """The account that a row belongs to."""
+    reference = owner_reference(table) if table else None
+    value = (content or {}).get(reference.child_columns[0]) if reference else None
+    return UUID(str(value)) if value else None
+
+
+def label(table: Table | None, content: Content | None, names: Names, name: tuple[str, str]) -> str:
+    """How to call one row: its name, else what makes it unique, else the beginning of its uuid; and its account."""
     if content is None:
         return "unknown"
     for column in _NAMES:
-        if content.get(column) and not secrets.hides(name, column):
+        if content.get(column) and not names.secrets.hides(name, column):
             return printable(str(content[column]))
+    own = _key_of(table, content, names.secrets, name) or str(content.get("uuid", "unknown"))[:8]
+    owner = names.owners.get(owner_key(table, content) or UUID(int=0))
+    return f"{own} of {owner}" if owner else own
+
+
+def _key_of(table: Table | None, content: Content, secrets: Secrets, name: tuple[str, str]) -> str | None:
     for index in table.unique_indexes if table else ():
-        found = [content.get(column) for column in index.columns]
-        if all(found) and not any(secrets.hides(name, column) for column in index.columns):
+        columns = [column for column in index.columns if not column.endswith("uuid")]
+        found = [content.get(column) for column in columns]
+        if columns and all(found) and not any(secrets.hides(name, column) for column in columns):
             return printable(" ".join(map(str, found)))
-    return str(content.get("uuid", "unknown"))[:8]
+    return None
 
 
 def lost_value(conflict: Conflict, table: Table | None, secrets: Secrets) -> dict[str, str | None]:
@@ -50,10 +82,11 @@ def lost_value(conflict: Conflict, table: Table | None, secrets: Secrets) -> dic
     return found
 
 
-def sentence(conflict: Conflict, table: Table | None, secrets: Secrets) -> str:
+def sentence(conflict: Conflict, table: Table | None, names: Names) -> str:
     """Who lost what to whom."""
-    loser = label(table, conflict.loser, secrets, conflict.name)
-    winner = label(table, conflict.winner, secrets, conflict.name)
+    secrets = names.secrets
+    loser = label(table, conflict.loser, names, conflict.name)
+    winner = label(table, conflict.winner, names, conflict.name)
     lost = ", ".join(f"{column} {value}" for column, value in lost_value(conflict, table, secrets).items())
     texts = {
         "unique_claim": f"{loser} lost {lost or 'a unique value'} to {winner}",

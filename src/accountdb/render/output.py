@@ -54,7 +54,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     console = stdout()
     if not console.is_terminal:
         for row in rows:
-            console.print("\t".join(row))
+            # Not by rich, which would turn the tabs into spaces.
+            console.file.write("\t".join(row) + "\n")
         return
     drawn = Table(*columns, title=title, title_justify="left")
     for row in rows:

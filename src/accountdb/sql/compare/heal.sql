@@ -13,19 +13,20 @@ SELECT c.table_schema, c.table_name, k.row_key
 FROM accountdb.conflict AS c
 CROSS JOIN LATERAL (VALUES (c.row_key), ((c.winner ->> 'uuid')::uuid)) AS k (row_key)
 WHERE k.row_key IS NOT NULL
-  AND (c.recorded_at > pg_catalog.clock_timestamp() - %(seconds)s * interval '1 second' OR c.state = 'open')
+  AND (c.recorded_at > pg_catalog.clock_timestamp() - %(seconds)s * interval '1 second'
+       OR c.state = 'open' AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id))
 UNION
 SELECT t.table_schema, t.table_name, t.row_key
 FROM accountdb.tombstone AS t
 WHERE t.deleted_at > pg_catalog.clock_timestamp() - %(seconds)s * interval '1 second';
 
 -- dead --
-SELECT t.row_key, t.created_at FROM accountdb.tombstone AS t
+SELECT t.row_key, t.created_at, t.winner FROM accountdb.tombstone AS t
 WHERE t.table_schema = %(schema)s AND t.table_name = %(table)s AND t.row_key = ANY (%(keys)s);
 
 -- copies --
 SELECT t.uuid, t.created_at, t.version, t.updated_at, t.origin_node,
-       md5(accountdb.row_content(t, {generated})::text), ARRAY[{values}]::text[]
+       md5(accountdb.row_content(t.*, {generated})::text), ARRAY[{values}]::text[]
 FROM {table} AS t WHERE t.uuid = ANY (%(keys)s);
 
 -- insert --
@@ -33,6 +34,10 @@ INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({values}) ON CON
 
 -- update --
 UPDATE {table} AS t SET ({columns}) = ROW ({values}) WHERE t.uuid = %s;
+
+-- merged_into --
+-- For the tombstones that follow in this transaction: the account that the row was merged into.
+SELECT pg_catalog.set_config('accountdb.merged_into', coalesce(%s::text, ''), true);
 
 -- bury --
 -- The tombstone may stand in the other region alone: without one here the guard would hold the

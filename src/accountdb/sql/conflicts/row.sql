@@ -1,21 +1,22 @@
-One row or a few of any table under the row contract. Names in braces are filled in with psycopg.sql.
+One row or a few of any table under the row contract (r.* is the row, also where a column is called r). Names in braces are filled in with psycopg.sql.
 
 -- copies --
-SELECT r.uuid, r.version, r.created_at, r.updated_at, r.origin_node, accountdb.row_content(r, {generated})::text
+SELECT r.uuid, r.version, r.created_at, r.updated_at, r.origin_node, accountdb.row_content(r.*, {generated})::text
 FROM {table} AS r WHERE r.uuid = ANY (%(keys)s::uuid[])
 ORDER BY r.uuid;
 
 -- children --
-SELECT r.uuid, r.version, r.created_at, r.updated_at, r.origin_node, accountdb.row_content(r, {generated})::text
+SELECT r.uuid, r.version, r.created_at, r.updated_at, r.origin_node, accountdb.row_content(r.*, {generated})::text
 FROM {table} AS r JOIN {parent} AS p ON {match}
 WHERE p.uuid = %(key)s::uuid
 ORDER BY r.created_at, r.uuid;
 
 -- some_children --
-SELECT accountdb.row_content(r, {generated})::text, pg_catalog.count(*) OVER ()
+-- Of any table, under the row contract or not: the oldest first where it says when.
+SELECT accountdb.row_content(r.*, {generated})::text, pg_catalog.count(*) OVER ()
 FROM {table} AS r JOIN {parent} AS p ON {match}
 WHERE p.uuid = %(key)s::uuid
-ORDER BY r.created_at, r.uuid
+ORDER BY pg_catalog.to_jsonb(r.*) ->> 'created_at'
 LIMIT %(most)s;
 
 -- tombstones --

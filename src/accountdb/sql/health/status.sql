@@ -7,7 +7,8 @@ SELECT pg_catalog.current_setting('server_version'), pg_catalog.pg_is_in_recover
 -- open_conflicts --
 -- NULL where this role may not read the table: only its owner may.
 SELECT CASE WHEN pg_catalog.has_table_privilege('accountdb.conflict', 'SELECT') THEN
-    (SELECT pg_catalog.count(*) FILTER (WHERE c.state = 'open') FROM accountdb.conflict AS c) END,
+    (SELECT pg_catalog.count(*) FROM accountdb.conflict AS c
+     WHERE c.state = 'open' AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)) END,
        CASE WHEN pg_catalog.has_table_privilege('accountdb.conflict', 'SELECT') THEN
     (SELECT pg_catalog.count(*) FROM accountdb.conflict AS c) END;
 

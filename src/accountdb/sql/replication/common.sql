@@ -53,3 +53,13 @@ SELECT pg_catalog.current_setting('server_version_num')::int,
        coalesce(pg_catalog.current_setting('pglogical.conflict_resolution', true), ''),
        EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical'),
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE');
+
+-- mark --
+SELECT pg_catalog.pg_logical_emit_message(true, 'accountdb', '')::text;
+
+-- confirmed --
+-- Whether all followers of this database, and one at least, have confirmed a position.
+SELECT pg_catalog.bool_and(s.active AND s.confirmed_flush_lsn >= %(position)s::pg_catalog.pg_lsn)
+FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_type = 'logical' AND NOT s.temporary AND s.database = pg_catalog.current_database()
+  AND s.plugin IN ('pgoutput', 'pglogical_output');
