@@ -23,7 +23,8 @@ _APPLY_ERROR = re.compile(r"(?:apply worker|pglogical apply).*\b(?:ERROR|PANIC):
 # local transaction, of which PostgreSQL ends one side: the engine tries its own again.
 _EXPECTED = re.compile(
     r"connect to the p|receive data from WAL|connection to other side|data stream|terminating|shut(?:ting)? down"
-    r"|deadlock detected|could not send|starting up|recovery mode|is active for PID|streaming command|COPY|replication slot .* is active",
+    r"|deadlock detected|could not send|starting up"
+    r"|recovery mode|is active for PID|streaming command|COPY|replication slot .* is active",
     re.IGNORECASE,
 )
 
