@@ -18,7 +18,7 @@ _FILE = "catalog/tables.sql"
 class Column:
     """One column. ``default`` is the expression's text, of a generated column too; None where there is none.
 
-    ``bases`` are the columns that a generated one is made of.
+    ``bases`` are the columns that a generated one is made of, ``domain_of`` is the type under a domain.
     """
 
     name: str
@@ -29,6 +29,12 @@ class Column:
     default: str | None
     uses_sequence: bool
     bases: tuple[str, ...] = ()
+    domain_of: str | None = None
+
+    @property
+    def base_type(self) -> str:
+        """The type, and of a domain the one that it is made of."""
+        return self.domain_of or self.type
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,16 @@ class UniqueIndex:
     columns: tuple[str, ...]
     nulls_equal: bool
     comment: str | None
+    immediate: bool = True
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key. ``on_delete`` is a (no action), r (restrict), c (cascade), n (set null) or d (set default)."""
+    """A foreign key. ``on_delete`` is a (no action), r (restrict), c (cascade), n (set null) or d (set default).
+
+    ``emptied`` are the columns that SET NULL and SET DEFAULT touch: all of the child's where empty.
+    ``operators`` (schema, name) compare parent with child, in this order.
+    """
 
     name: str
     child: tuple[str, str]
@@ -67,11 +78,28 @@ class Reference:
     parent: tuple[str, str]
     parent_columns: tuple[str, ...]
     on_delete: str
+    emptied: tuple[str, ...] = ()
+    operators: tuple[tuple[str, str], ...] = ()
+    deferrable: bool = False
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The child's columns that SET NULL and SET DEFAULT touch."""
+        return self.emptied or self.child_columns
+
+    @property
+    def equalities(self) -> tuple[tuple[str, tuple[str, str], str], ...]:
+        """Parent column, operator, child column for each pair."""
+        operators = self.operators or (("pg_catalog", "="),) * len(self.child_columns)
+        return tuple(zip(self.parent_columns, operators, self.child_columns, strict=True))
 
 
 @dataclass(frozen=True)
 class Table:
-    """One ordinary or partitioned table. ``references`` start here, ``referenced_by`` end here."""
+    """One ordinary or partitioned table. ``references`` start here, ``referenced_by`` end here.
+
+    ``checked`` are the columns of CHECK and EXCLUDE constraints.
+    """
 
     schema: str
     name: str
@@ -82,6 +110,7 @@ class Table:
     unique_indexes: tuple[UniqueIndex, ...] = ()
     references: tuple[Reference, ...] = ()
     referenced_by: tuple[Reference, ...] = ()
+    checked: tuple[str, ...] = ()
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -113,18 +142,21 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
     }
     columns: dict[str, list[Column]] = {}
     owners: dict[str, str] = {}
-    for table, owner, name, type_, not_null, generated, identity, default, sequence in conn.execute(
+    for table, owner, name, type_, not_null, generated, identity, default, sequence, domain_of in conn.execute(
         block(_FILE, "columns"), params
     ):
         owners[table] = owner
         found = columns.setdefault(table, [])
         if name is not None:
             made_of = bases.get((table, name), ())
-            found.append(Column(name, type_, not_null, generated != "", identity != "", default, sequence, made_of))
+            found.append(
+                Column(name, type_, not_null, generated != "", identity != "", default, sequence, made_of, domain_of)
+            )
     keys = {table: tuple(names) for table, names in conn.execute(block(_FILE, "primary_keys"), params)}
     triggers: defaultdict[str, list[RowTrigger]] = defaultdict(list)
     for table, name, function, mode in conn.execute(block(_FILE, "row_triggers"), params):
         triggers[table].append(RowTrigger(name, function, mode))
+    checked = {table: tuple(names) for table, names in conn.execute(block(_FILE, "checked_columns"), params)}
     indexes = _unique_indexes(conn, params)
     references = _references(conn, params)
     schema = params["schema"]
@@ -139,6 +171,7 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
             tuple(indexes[name]),
             tuple(r for r in references if r.child == (schema, name)),
             tuple(r for r in references if r.parent == (schema, name)),
+            checked.get(name, ()),
         )
         for name, found in sorted(columns.items())
     )
@@ -146,18 +179,41 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
 
 def _unique_indexes(conn: Connection, params: dict[str, str]) -> defaultdict[str, list[UniqueIndex]]:
     found: defaultdict[str, list[UniqueIndex]] = defaultdict(list)
-    for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment in conn.execute(
+    for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment, immediate in conn.execute(
         block(_FILE, "unique_indexes"), params
     ):
         equal = tuple(zip(schemas, operators, strict=True))
-        found[table].append(UniqueIndex(name, tuple(keys), equal, predicate, tuple(columns), nulls_equal, comment))
+        found[table].append(
+            UniqueIndex(name, tuple(keys), equal, predicate, tuple(columns), nulls_equal, comment, immediate)
+        )
     return found
 
 
 def _references(conn: Connection, params: dict[str, str]) -> list[Reference]:
     return [
-        Reference(name, (schema, child), tuple(columns), (parent_schema, parent), tuple(parent_columns), on_delete)
-        for name, schema, child, columns, parent_schema, parent, parent_columns, on_delete in conn.execute(
-            block(_FILE, "references"), params
+        Reference(
+            name,
+            (schema, child),
+            tuple(columns),
+            (parent_schema, parent),
+            tuple(parent_columns),
+            on_delete,
+            tuple(emptied or ()),
+            tuple(zip(operator_schemas, operators, strict=True)),
+            deferrable,
         )
+        for (
+            name,
+            schema,
+            child,
+            columns,
+            parent_schema,
+            parent,
+            parent_columns,
+            on_delete,
+            emptied,
+            operator_schemas,
+            operators,
+            deferrable,
+        ) in conn.execute(block(_FILE, "references"), params)
     ]

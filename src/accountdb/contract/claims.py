@@ -40,7 +40,7 @@ class Claim:
     @property
     def max_length(self) -> int | None:
         """How many characters ``column`` takes; None for no limit."""
-        match = _TEXT.match(self.column.type) if self.column else None
+        match = _TEXT.match(self.column.base_type) if self.column else None
         return int(match["length"]) if match and match["length"] else None
 
 
@@ -95,7 +95,7 @@ def _releasable(table: Table, index: UniqueIndex) -> list[Column]:
     """The columns that a loser can give up, those that can be empty first."""
     fixed = {"uuid", "created_at", *(name for reference in table.references for name in reference.child_columns)}
     columns = [c for c in table.columns if _in_key(c.name, index) and c.name not in fixed and not c.generated]
-    fit = [c for c in columns if _may_be_empty(c, index) or _TEXT.match(c.type)]
+    fit = [c for c in columns if _may_be_empty(c, index) or _TEXT.match(c.base_type)]
     return sorted(fit, key=lambda c: not _may_be_empty(c, index))
 
 

@@ -9,30 +9,38 @@ from psycopg import sql
 from accountdb.catalog.tables import Reference, Table
 from accountdb.guards.template import comment_text, filled
 
-_SET_NULL, _SET_DEFAULT, _CASCADE = "n", "d", "c"
+_SET_NULL, _CASCADE = "n", "c"
 
 
-def taken_along(table: Table) -> sql.Composed:
+def taken_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Composable:
     """What the applying side does with children when a delete arrives.
 
-    Rows of RESTRICT and NO ACTION go too: the deleter had none, so these are unknown to it, and a
-    delete wins.
+    Rows of RESTRICT, NO ACTION and SET DEFAULT go too: those that the deleter knew of it has moved
+    or had none, so these are unknown to it, and a delete wins.
     """
-    return sql.SQL("\n        ").join(_taken(reference) for reference in table.referenced_by)
+    if not table.referenced_by:
+        return sql.SQL("")
+    each = sql.SQL("\n        ").join(_taken(reference, tables) for reference in table.referenced_by)
+    return filled("children", each=each)
 
 
-def _taken(reference: Reference) -> sql.Composed:
+def _taken(reference: Reference, tables: Mapping[tuple[str, str], Table]) -> sql.Composed:
     child = sql.Identifier(*reference.child)
     match = _match(reference, "OLD")
-    emptied = {_SET_NULL: "NULL", _SET_DEFAULT: "DEFAULT"}.get(reference.on_delete)
-    if emptied:
-        empty = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.SQL(emptied)) for name in reference.child_columns]
+    if reference.on_delete == _SET_NULL and _can_be_empty(reference, tables):
+        empty = [sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in reference.touched]
         return filled("child_emptied", child=child, match=match, empty=sql.SQL(", ").join(empty))
     parts = [filled("child_deleted", child=child, match=match, constraint=comment_text(reference.name))]
     if reference.parent_columns == ("uuid",):
         column = sql.Identifier(reference.child_columns[0])
         parts.insert(0, filled("child_inherited", child=child, match=match, column=column))
     return sql.SQL("\n        ").join(parts)
+
+
+def _can_be_empty(reference: Reference, tables: Mapping[tuple[str, str], Table]) -> bool:
+    child = tables.get(reference.child)
+    columns = [child.column(name) for name in reference.touched] if child else []
+    return all(column is not None and not column.not_null for column in columns)
 
 
 def buried_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Composed:
@@ -70,9 +78,15 @@ def _along(path: tuple[Reference, ...]) -> sql.Composed:
 
 
 def _match(reference: Reference, parent: str, child: str = "c") -> sql.Composed:
-    pairs = zip(reference.child_columns, reference.parent_columns, strict=True)
     same = [
-        sql.SQL("{}.{} = {}.{}").format(sql.SQL(child), sql.Identifier(c), sql.SQL(parent), sql.Identifier(p))
-        for c, p in pairs
+        sql.SQL("{}.{} OPERATOR({}.{}) {}.{}").format(
+            sql.SQL(parent),
+            sql.Identifier(above),
+            sql.Identifier(schema),
+            sql.SQL(operator),
+            sql.SQL(child),
+            sql.Identifier(below),
+        )
+        for above, (schema, operator), below in reference.equalities
     ]
     return sql.SQL(" AND ").join(same)

@@ -39,7 +39,9 @@ def _released(claim: Claim, row: str) -> sql.Composable:
     """What the loser holds instead. The whole uuid is taken when the short form was no way out."""
     if claim.settlement is Settlement.EMPTY or claim.column is None:
         return sql.SQL("NULL")
-    return sql.SQL("accountdb.released_value({row}.{column}::text, {row}.uuid, {limit}, attempt > 1)::{type}").format(
+    return sql.SQL(
+        "accountdb.released_value({row}.{column}::text, {row}.uuid, {limit}, accountdb_attempt > 1)::{type}"
+    ).format(
         row=sql.SQL(row),
         column=sql.Identifier(claim.column.name),
         limit=sql.Literal(claim.max_length),
@@ -69,6 +71,7 @@ def _of_incoming(index: UniqueIndex, expression: str) -> sql.Composed:
 
 
 def _identity(index: UniqueIndex, row: str) -> sql.Composed:
-    """What makes the event one: the index, and the value that was claimed."""
+    """What makes the event one: the index, the value that was claimed, and when. A release keeps updated_at."""
     values = [sql.SQL("{}.{}").format(sql.SQL(row), sql.Identifier(name)) for name in index.columns]
+    values.append(sql.SQL("{}.updated_at").format(sql.SQL(row)))
     return sql.SQL("jsonb_build_array({}, {})").format(sql.Literal(index.name), sql.SQL(", ").join(values))

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Column, Table
 from accountdb.guards import children, claiming, referring
-from accountdb.guards.template import filled, names_of
+from accountdb.guards.template import filled, names_of, quoted
 
 # The triggers that make up a guard, with the mode that each has to be in.
 TRIGGERS = {"accountdb_guard": "R", "accountdb_bury": "O", "accountdb_revive": "O", "accountdb_truncate": "O"}
@@ -39,15 +39,16 @@ def define(table: Table, tables: Mapping[tuple[str, str], Table]) -> Guard:
         "unchanged": _unchanged(table),
         "keep_generated": sql.SQL("\n            ").join(_keep(column) for column in table.generated),
         "references": referring.checks(table),
+        "fill_generated": sql.SQL("\n            ").join(_fill(column) for column in table.generated),
         "claims": claiming.settlements(table),
-        "delete": filled("delete", children=children.taken_along(table), **names),
-        "insert": _write("insert", table),
+        "delete": filled("delete", children=children.taken_along(table, tables), **names),
         "update": _write("update", table),
+        **_inserts(table),
     }
-    function = filled("function", **names, **parts)
-    capture = filled("capture", along=children.buried_along(table, tables), **names)
+    function = quoted("function", **names, **parts)
+    capture = quoted("capture", along=children.buried_along(table, tables), **names)
     triggers = filled("triggers", comment=sql.SQL("''"), **names)
-    owner = filled("owner", **names)
+    owner = filled("owner", **names, related=_related(table, tables))
     text = "\n".join(part.as_string() for part in (function, capture, owner, triggers))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     comment = sql.Literal(f"accountdb guard {digest}")
@@ -75,10 +76,10 @@ def hash_in_comment(comment: str | None) -> str | None:
 
 
 def _unchanged(table: Table) -> sql.Composed:
-    """That NEW claims, refers to and lives as OLD does."""
+    """That NEW claims, refers to, lives and meets its constraints as OLD does."""
     claimed = {column for index in table.unique_indexes for column in index.columns}
     referring_columns = {column for reference in table.references for column in reference.child_columns}
-    watched = sorted({"uuid", "created_at"} | claimed | referring_columns)
+    watched = sorted({"uuid", "created_at"} | claimed | referring_columns | set(table.checked))
     same = [
         sql.SQL("NEW.{0} IS NOT DISTINCT FROM OLD.{0}").format(sql.Identifier(name))
         for name in watched
@@ -99,6 +100,35 @@ def _write(name: str, table: Table) -> sql.Composed:
         table=table.identifier,
         columns=sql.SQL(", ").join(columns),
         incoming_values=sql.SQL(", ").join(sql.SQL("incoming.{}").format(column) for column in columns),
+    )
+
+
+def _inserts(table: Table) -> dict[str, sql.Composable]:
+    """The first try and the last. ON CONFLICT takes no deferrable index: there the claims are settled first."""
+    if all(index.immediate for index in table.unique_indexes):
+        return {"try_insert": _write("try_insert", table), "insert": _write("insert", table)}
+    return {"try_insert": sql.SQL(""), "insert": _write("insert_deferrable", table)}
+
+
+def _related(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Composed:
+    """What a guard that runs as this table's owner needs on parents and children of other owners."""
+    names = {reference.parent for reference in table.references} | {r.child for r in table.referenced_by}
+    grants = [
+        sql.SQL("GRANT SELECT, UPDATE, DELETE ON {} TO {};").format(sql.Identifier(*name), sql.Identifier(table.owner))
+        for name in sorted(names)
+        if name in tables and tables[name].owner != table.owner
+    ]
+    return sql.SQL("\n").join(grants)
+
+
+def _fill(column: Column) -> sql.Composed:
+    """The value of a generated column of the incoming row: a BEFORE trigger gets none."""
+    names = [sql.Identifier(base) for base in column.bases]
+    return filled(
+        "fill_generated",
+        column=sql.Identifier(column.name),
+        expression=sql.SQL(column.default or "NULL"),
+        bases=sql.SQL(", ").join(sql.SQL("incoming.{0} AS {0}").format(name) for name in names),
     )
 
 

@@ -14,11 +14,15 @@ def checks(table: Table) -> sql.Composed:
 
 
 def _check(table: Table, reference: Reference) -> sql.Composed:
-    pairs = zip(reference.parent_columns, reference.child_columns, strict=True)
     match = [
-        sql.SQL("p.{} = incoming.{}").format(sql.Identifier(parent), sql.Identifier(child)) for parent, child in pairs
+        sql.SQL("p.{} OPERATOR({}.{}) incoming.{}").format(
+            sql.Identifier(parent), sql.Identifier(schema), sql.SQL(operator), sql.Identifier(child)
+        )
+        for parent, (schema, operator), child in reference.equalities
     ]
     given = [sql.SQL("incoming.{} IS NOT NULL").format(sql.Identifier(name)) for name in reference.child_columns]
+    if reference.parent == reference.child:
+        given.append(_not_itself(reference))
     return filled(
         "reference",
         constraint=comment_text(reference.name),
@@ -27,6 +31,17 @@ def _check(table: Table, reference: Reference) -> sql.Composed:
         match=sql.SQL(" AND ").join(match),
         missing=_missing(table, reference),
     )
+
+
+def _not_itself(reference: Reference) -> sql.Composed:
+    """A row may refer to itself, before it is there."""
+    same = [
+        sql.SQL("incoming.{} OPERATOR({}.{}) incoming.{}").format(
+            sql.Identifier(parent), sql.Identifier(schema), sql.SQL(operator), sql.Identifier(child)
+        )
+        for parent, (schema, operator), child in reference.equalities
+    ]
+    return sql.SQL("NOT ({})").format(sql.SQL(" AND ").join(same))
 
 
 def _missing(table: Table, reference: Reference) -> sql.Composed:
@@ -41,11 +56,12 @@ def _missing(table: Table, reference: Reference) -> sql.Composed:
         "parent_table": sql.Literal(reference.parent[1]),
         "constraint_name": sql.Literal(reference.name),
     }
-    if reference.on_delete == "n" and all(_nullable(table, name) for name in reference.child_columns):
-        empty = [sql.SQL("incoming.{} := NULL;").format(sql.Identifier(name)) for name in reference.child_columns]
+    if reference.on_delete == "n" and all(_nullable(table, name) for name in reference.touched):
+        empty = [sql.SQL("incoming.{} := NULL;").format(sql.Identifier(name)) for name in reference.touched]
         otherwise = filled("reference_emptied", empty=sql.SQL(" ").join(empty))
     else:
-        otherwise = filled("reference_parked", **names)
+        unknown = filled("parent_may_follow" if reference.deferrable else "parent_unknown", **names)
+        otherwise = filled("reference_parked", parent_unknown=unknown, **names)
     if not by_uuid:
         return otherwise
     return filled("reference_inherited", otherwise=otherwise, parent_column=sql.Identifier("uuid"), **names)

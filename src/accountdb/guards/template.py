@@ -15,6 +15,14 @@ def filled(name: str, **parts: sql.Composable) -> sql.Composed:
     return sql.SQL(block(_FILE, name)).format(**parts)
 
 
+def quoted(name: str, **parts: sql.Composable) -> sql.Composed:
+    """The same for a function: its body in dollar quotes with a tag that nothing in it can end."""
+    tag = "$guard$"
+    while filled(name, tag=sql.SQL(tag), **parts).as_string().count(tag) > 2:
+        tag = f"{tag[:-1]}_$"
+    return filled(name, tag=sql.SQL(tag), **parts)
+
+
 def names_of(table: Table) -> dict[str, sql.Composable]:
     """How every template names its table."""
     return {

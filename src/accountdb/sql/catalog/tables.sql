@@ -3,16 +3,18 @@ What accountdb needs to know of tables, read from the catalog.
 -- columns --
 -- One row a column of every ordinary or partitioned table in the schema.
 SELECT c.relname, pg_catalog.pg_get_userbyid(c.relowner),
-       a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull OR y.typnotnull,
        a.attgenerated::text, a.attidentity::text,
        pg_catalog.pg_get_expr(d.adbin, d.adrelid),
        EXISTS (SELECT FROM pg_catalog.pg_depend AS p
                JOIN pg_catalog.pg_class AS s ON s.oid = p.refobjid AND s.relkind = 'S'
                WHERE p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
-                 AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)
+                 AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass),
+       CASE WHEN y.typtype = 'd' THEN pg_catalog.format_type(y.typbasetype, y.typtypmod) END
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND c.relpersistence <> 't'
@@ -59,8 +61,15 @@ GROUP BY c.relname, g.attname;
 -- predicate, the columns that it is made of, NULLS NOT DISTINCT, its comment. Invalid ones too: they
 -- refuse writes already. Expressions are qualified when search_path is pg_catalog.
 SELECT c.relname, x.relname,
-       (SELECT array_agg(pg_catalog.pg_get_indexdef(i.indexrelid, k.n, false) ORDER BY k.n)
-        FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)),
+       -- With the collation that the index has of its own: without it the index would not serve.
+       (SELECT array_agg(
+            CASE WHEN cl.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid, k.n, false)
+                 ELSE pg_catalog.format('(%%s) COLLATE %%I.%%I', pg_catalog.pg_get_indexdef(i.indexrelid, k.n, false),
+                                        cn.nspname, cl.collname) END ORDER BY k.n)
+        FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)
+        LEFT JOIN pg_catalog.pg_collation AS cl
+            ON cl.oid = i.indcollation[k.n - 1] AND cl.oid <> 'pg_catalog."default"'::pg_catalog.regcollation
+        LEFT JOIN pg_catalog.pg_namespace AS cn ON cn.oid = cl.collnamespace),
        (SELECT array_agg(o.oprname::text ORDER BY k.n)
         FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k (n)
         JOIN pg_catalog.pg_opclass AS oc ON oc.oid = i.indclass[k.n - 1]
@@ -84,7 +93,7 @@ SELECT c.relname, x.relname,
                            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                            AND d.refobjid = c.oid AND d.refobjsubid = a.attnum))),
        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false),
-       pg_catalog.obj_description(i.indexrelid, 'pg_class')
+       pg_catalog.obj_description(i.indexrelid, 'pg_class'), i.indimmediate
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
@@ -103,7 +112,18 @@ SELECT k.conname, cn.nspname, c.relname,
        (SELECT array_agg(a.attname::text ORDER BY u.position)
         FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, position)
         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum),
-       k.confdeltype::text
+       k.confdeltype::text,
+       (SELECT array_agg(a.attname::text ORDER BY a.attnum)
+        FROM pg_catalog.jsonb_array_elements_text(nullif(pg_catalog.to_jsonb(k) -> 'confdelsetcols', 'null')) AS s (attnum)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = s.attnum::int),
+       (SELECT array_agg(os.nspname::text ORDER BY u.position)
+        FROM unnest(k.conpfeqop) WITH ORDINALITY AS u (operator, position)
+        JOIN pg_catalog.pg_operator AS o ON o.oid = u.operator
+        JOIN pg_catalog.pg_namespace AS os ON os.oid = o.oprnamespace),
+       (SELECT array_agg(o.oprname::text ORDER BY u.position)
+        FROM unnest(k.conpfeqop) WITH ORDINALITY AS u (operator, position)
+        JOIN pg_catalog.pg_operator AS o ON o.oid = u.operator),
+       k.condeferrable
 FROM pg_catalog.pg_constraint AS k
 JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace AS cn ON cn.oid = c.relnamespace
@@ -111,3 +131,13 @@ JOIN pg_catalog.pg_class AS p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0 AND %(schema)s IN (cn.nspname, pn.nspname)
 ORDER BY 2, 3, 1;
+
+-- checked_columns --
+-- Columns of CHECK and EXCLUDE constraints: table, columns.
+SELECT c.relname, array_agg(DISTINCT a.attname::text ORDER BY a.attname::text)
+FROM pg_catalog.pg_constraint AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
+WHERE n.nspname = %(schema)s AND k.contype IN ('c', 'x')
+GROUP BY c.relname;

@@ -6,21 +6,22 @@ merge) applies, and settles conflicts there by the policy. It never raises for o
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog
-AS $guard$
+AS {tag}
 #variable_conflict use_column
 DECLARE
     incoming {table};
     here {table};
     rival {table};
-    here_content jsonb;
-    incoming_content jsonb;
-    here_wins boolean;
-    is_new boolean;
-    stands boolean;
-    heir uuid;
+    accountdb_here_content jsonb;
+    accountdb_incoming_content jsonb;
+    accountdb_here_wins boolean;
+    accountdb_is_new boolean;
+    accountdb_stands boolean;
+    accountdb_heir uuid;
     seen record;
+    accountdb_outer text;
 BEGIN
-    -- The ordinary case: a change on top of what stands here, which claims and refers to nothing new.
+    -- The ordinary case: a change on top of what accountdb_stands here, which claims and refers to nothing new.
     IF TG_OP = 'UPDATE' THEN
         IF NEW.version > OLD.version AND {unchanged} THEN
             {keep_generated}
@@ -40,11 +41,12 @@ BEGIN
 
     -- From here on the guard does the whole write itself and vetoes the engine's. pglogical turns an
     -- INSERT that meets a plain unique index into an UPDATE of that other row: it is still an INSERT.
-    is_new := TG_OP = 'INSERT' OR OLD.uuid <> NEW.uuid;
-    FOR attempt IN 1..5 LOOP
+    accountdb_is_new := TG_OP = 'INSERT' OR OLD.uuid <> NEW.uuid;
+    FOR accountdb_attempt IN 1..5 LOOP
         BEGIN
             incoming := NEW;
-            stands := NOT is_new;
+            {fill_generated}
+            accountdb_stands := NOT accountdb_is_new;
 
             -- A late change of a row that died does not bring it back.
             PERFORM FROM accountdb.tombstone AS t
@@ -56,44 +58,37 @@ BEGIN
                 RETURN NULL;
             END IF;
             {references}
-            IF is_new THEN
-                {insert}
-                IF FOUND THEN
-                    RETURN NULL;
-                END IF;
+            IF accountdb_is_new THEN
+                {try_insert}
                 SELECT r.* INTO here FROM {table} AS r WHERE r.uuid = incoming.uuid FOR UPDATE;
-                stands := FOUND;
+                accountdb_stands := FOUND;
             ELSE
                 here := OLD;
             END IF;
 
             -- Two copies of one row: the row order decides, the same on both sides.
-            IF stands AND incoming.version <= here.version THEN
-                here_content := accountdb.row_content(here, {generated});
-                incoming_content := accountdb.row_content(incoming, {generated});
-                IF here_content = incoming_content THEN
+            IF accountdb_stands AND incoming.version <= here.version THEN
+                accountdb_here_content := accountdb.row_content(here, {generated});
+                accountdb_incoming_content := accountdb.row_content(incoming, {generated});
+                IF accountdb_here_content = accountdb_incoming_content THEN
                     RETURN NULL;
                 END IF;
-                here_wins := accountdb.row_wins(
-                    here.version, here.updated_at, here.origin_node, md5(here_content::text),
-                    incoming.version, incoming.updated_at, incoming.origin_node, md5(incoming_content::text));
+                accountdb_here_wins := accountdb.row_wins(
+                    here.version, here.updated_at, here.origin_node, md5(accountdb_here_content::text),
+                    incoming.version, incoming.updated_at, incoming.origin_node, md5(accountdb_incoming_content::text));
                 PERFORM accountdb.record_conflict(
                     'update_update', {schema_name}, {table_name}, incoming.uuid, 'row_order',
-                    CASE WHEN here_wins THEN here_content ELSE incoming_content END,
-                    CASE WHEN here_wins THEN incoming_content ELSE here_content END);
-                IF here_wins THEN
+                    CASE WHEN accountdb_here_wins THEN accountdb_here_content ELSE accountdb_incoming_content END,
+                    CASE WHEN accountdb_here_wins THEN accountdb_incoming_content ELSE accountdb_here_content END);
+                IF accountdb_here_wins THEN
                     RETURN NULL;
                 END IF;
             END IF;
             {claims}
-            IF stands THEN
+            IF accountdb_stands THEN
                 {update}
             ELSE
                 {insert}
-                IF NOT FOUND THEN
-                    -- Another session took the value meanwhile and has committed: judge again.
-                    RAISE unique_violation;
-                END IF;
             END IF;
             RETURN NULL;
         EXCEPTION
@@ -112,7 +107,7 @@ BEGIN
         NULL, accountdb.row_content(NEW, {generated}), 'open', 'its unique values could not be settled');
     RETURN NULL;
 END
-$guard$;
+{tag};
 
 -- delete --
 -- The deleter noted what it saw of this row before it deleted it.
@@ -142,6 +137,16 @@ $guard$;
         END IF;
         {children}
 
+-- children --
+-- A way of references may lead back to a row that is being deleted already.
+        accountdb_outer := coalesce(current_setting('accountdb.deleting', true), '');
+        IF position(OLD.uuid::text IN accountdb_outer) > 0 THEN
+            RETURN NULL;
+        END IF;
+        PERFORM set_config('accountdb.deleting', accountdb_outer || OLD.uuid::text, true);
+        {each}
+        PERFORM set_config('accountdb.deleting', accountdb_outer, true);
+
 -- child_deleted --
 -- Foreign keys are not enforced while a worker applies: the guard does what {constraint} says.
         DELETE FROM {child} AS c WHERE {match};
@@ -152,17 +157,33 @@ UPDATE {child} AS c SET {empty} WHERE {match};
 -- child_inherited --
 -- Merged into another account: what the merge did not know of follows it.
         IF seen.winner IS NOT NULL THEN
-            FOR heir IN SELECT c.uuid FROM {child} AS c WHERE {match} LOOP
+            FOR accountdb_heir IN SELECT c.uuid FROM {child} AS c WHERE {match} LOOP
                 BEGIN
-                    UPDATE {child} AS c SET {column} = seen.winner WHERE c.uuid = heir;
+                    UPDATE {child} AS c SET {column} = seen.winner WHERE c.uuid = accountdb_heir;
                 EXCEPTION WHEN unique_violation THEN
                     NULL; -- the winner has the same one: this one goes with its account, below
                 END;
             END LOOP;
         END IF;
 
+-- try_insert --
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({incoming_values}) ON CONFLICT DO NOTHING;
+                IF FOUND THEN
+                    RETURN NULL;
+                END IF;
+
 -- insert --
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({incoming_values}) ON CONFLICT DO NOTHING;
+                IF NOT FOUND THEN
+                    -- Another session took the value meanwhile and has committed: judge again.
+                    RAISE unique_violation;
+                END IF;
+
+-- insert_deferrable --
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({incoming_values});
+
+-- fill_generated --
+incoming.{column} := (SELECT {expression} FROM (SELECT {bases}) AS incoming_row);
 
 -- update --
 UPDATE {table} AS r SET ({columns}) = ROW ({incoming_values}) WHERE r.uuid = incoming.uuid;
@@ -185,18 +206,18 @@ UPDATE {table} AS r SET ({columns}) = ROW ({incoming_values}) WHERE r.uuid = inc
             END IF;
 
 -- reference_inherited --
-heir := {value};
-                    FOR step IN 1..10 LOOP
-                        SELECT t.winner INTO heir FROM accountdb.tombstone AS t
-                        WHERE t.row_key = heir AND t.table_schema = {parent_schema} AND t.table_name = {parent_table}
+accountdb_heir := {value};
+                    FOR accountdb_step IN 1..10 LOOP
+                        SELECT t.winner INTO accountdb_heir FROM accountdb.tombstone AS t
+                        WHERE t.row_key = accountdb_heir AND t.table_schema = {parent_schema} AND t.table_name = {parent_table}
                           AND t.winner IS NOT NULL
                         ORDER BY t.deleted_at DESC LIMIT 1;
-                        EXIT WHEN heir IS NULL;
-                        PERFORM FROM {parent} AS p WHERE p.{parent_column} = heir FOR KEY SHARE;
+                        EXIT WHEN accountdb_heir IS NULL;
+                        PERFORM FROM {parent} AS p WHERE p.{parent_column} = accountdb_heir FOR KEY SHARE;
                         EXIT WHEN FOUND;
                     END LOOP;
-                    IF heir IS NOT NULL THEN
-                        {value} := heir;
+                    IF accountdb_heir IS NOT NULL THEN
+                        {value} := accountdb_heir;
                     ELSE
                         {otherwise}
                     END IF;
@@ -208,18 +229,25 @@ heir := {value};
 PERFORM FROM accountdb.tombstone AS t
                         WHERE t.row_key = {value} AND t.table_schema = {parent_schema} AND t.table_name = {parent_table};
                         IF FOUND THEN
-                            PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
-                                incoming.version, incoming.updated_at, incoming.origin_node);
                             PERFORM accountdb.bury({schema_name}, {table_name}, r.uuid, r.created_at,
                                 r.version, r.updated_at, r.origin_node) FROM {table} AS r WHERE r.uuid = incoming.uuid;
+                            PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
+                                incoming.version, incoming.updated_at, incoming.origin_node);
                             DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
                             PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
                                 'delete_wins', NULL, accountdb.row_content(incoming, {generated}), 'settled', {constraint_name});
-                        ELSE
-                            PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
-                                'parent_missing', NULL, accountdb.row_content(incoming, {generated}), 'open', {constraint_name});
+                            RETURN NULL;
                         END IF;
+                        {parent_unknown}
+
+-- parent_unknown --
+PERFORM accountdb.record_conflict('orphan', {schema_name}, {table_name}, incoming.uuid,
+                            'parent_missing', NULL, accountdb.row_content(incoming, {generated}), 'open', {constraint_name});
                         RETURN NULL;
+
+-- parent_may_follow --
+-- The constraint may be deferred: the parent can come later in the same transaction.
+                        NULL;
 
 -- claim --
 -- Unique index {index}: the first registration keeps the value.
@@ -246,10 +274,10 @@ incoming.{column} := {incoming_value};
 UPDATE {table} AS r SET {column} = {rival_value}, version = r.version + 1 WHERE r.uuid = rival.uuid;
 
 -- incoming_parked --
-PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
-                        incoming.version, incoming.updated_at, incoming.origin_node);
-                    PERFORM accountdb.bury({schema_name}, {table_name}, r.uuid, r.created_at,
+PERFORM accountdb.bury({schema_name}, {table_name}, r.uuid, r.created_at,
                         r.version, r.updated_at, r.origin_node) FROM {table} AS r WHERE r.uuid = incoming.uuid;
+                    PERFORM accountdb.bury({schema_name}, {table_name}, incoming.uuid, incoming.created_at,
+                        incoming.version, incoming.updated_at, incoming.origin_node);
                     DELETE FROM {table} AS r WHERE r.uuid = incoming.uuid;
                     RETURN NULL;
 
@@ -264,14 +292,14 @@ PERFORM accountdb.bury({schema_name}, {table_name}, rival.uuid, rival.created_at
 CREATE OR REPLACE FUNCTION {capture}() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog
-AS $capture$
+AS {tag}
 BEGIN
     PERFORM accountdb.bury({schema_name}, {table_name}, OLD.uuid, OLD.created_at,
         OLD.version, OLD.updated_at, OLD.origin_node);
     {along}
     RETURN OLD;
 END
-$capture$;
+{tag};
 
 -- along --
 PERFORM accountdb.bury({child_schema}, {child_table}, c.uuid, c.created_at, c.version, c.updated_at, c.origin_node)
@@ -284,6 +312,7 @@ REVOKE ALL ON FUNCTION {function}(), {capture}() FROM PUBLIC;
 GRANT SELECT ON accountdb.tombstone TO {owner};
 GRANT EXECUTE ON FUNCTION accountdb.bury(text, text, uuid, timestamptz, bigint, timestamptz, text) TO {owner};
 GRANT EXECUTE ON FUNCTION accountdb.record_conflict(text, text, text, uuid, text, jsonb, jsonb, text, text, jsonb) TO {owner};
+{related}
 
 -- triggers --
 CREATE OR REPLACE TRIGGER accountdb_guard BEFORE INSERT OR UPDATE OR DELETE ON {table}

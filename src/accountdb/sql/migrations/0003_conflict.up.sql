@@ -55,7 +55,7 @@ CREATE OR REPLACE FUNCTION accountdb.released_value(
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog
 AS $function$
-    SELECT left(value, greatest(coalesce(max_length, length(value) + 37) - length(s.suffix), 0)) || s.suffix
+    SELECT left(coalesce(value, ''), greatest(coalesce(max_length, length(value) + 37) - length(s.suffix), 0)) || s.suffix
     FROM (SELECT '~' || CASE WHEN whole THEN row_uuid::text ELSE left(row_uuid::text, 8) END) AS s (suffix)
 $function$;
 COMMENT ON FUNCTION accountdb.released_value(text, uuid, integer, boolean) IS
