@@ -19,12 +19,13 @@ from accountdb.pg.connect import Connection, connect
 from proof.writing import NUMBERED, Acknowledged
 
 _APPLY_ERROR = re.compile(r"(?:apply worker|pglogical apply).*\b(?:ERROR|PANIC):")
-# What a cut link, a killed server or a bounced subscription say of themselves; and a deadlock with a
-# local transaction, of which PostgreSQL ends one side: the engine tries its own again.
+# What a cut link, a killed server or a bounced subscription say of themselves. And what an engine tries
+# again by itself: a deadlock with a local transaction, and (pglogical) a row that a local transaction
+# deleted while the worker waited for its lock, which happens before any trigger fires.
 _EXPECTED = re.compile(
     r"connect to the p|receive data from WAL|connection to other side|data stream|terminating|shut(?:ting)? down"
-    r"|deadlock detected|could not send|starting up"
-    r"|recovery mode|is active for PID|streaming command|COPY|replication slot .* is active",
+    r"|deadlock detected|unexpected HTSU_Result after locking|could not send|starting up"
+    r"|recovery mode|active for PID|streaming command|COPY|replication slot .* is active",
     re.IGNORECASE,
 )
 

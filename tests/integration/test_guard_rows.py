@@ -245,8 +245,15 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize(("columns", "more", "values"), UNFIT)
-@pytest.mark.parametrize("operation", ["insert", "update"])
+# An UPDATE that empties a NOT NULL column is left to the engine: it takes a column that is NOT NULL on one
+# side alone, which a join refuses, and a look at every column would cost every update.
+CASES = [("insert", fit) for fit in UNFIT] + [("update", fit) for fit in UNFIT if fit.id != "not null"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "columns", "more", "values"),
+    [pytest.param(operation, *fit.values, id=f"{operation} {fit.id}") for operation, fit in CASES],
+)
 def test_a_row_that_cannot_be_stored_is_parked(
     region: Region, operation: str, columns: str, more: str, values: Row
 ) -> None:
