@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import accountdb
-from accountdb.cli import conflicts, demo, lab, merge, region, status, structure
+from accountdb.cli import conflicts, demo, lab, merge, region, status, structure, table
 from accountdb.cli.run import run
 from accountdb.render import output
 
@@ -46,6 +46,7 @@ app.command()(merge.purge)
 app.command()(demo.demo)
 app.add_typer(region.app, name="region")
 app.add_typer(conflicts.app, name="conflicts")
+app.add_typer(table.app, name="table")
 app.add_typer(lab.app, name="lab")
 
 

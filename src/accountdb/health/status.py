@@ -21,7 +21,7 @@ from accountdb.sql import block
 
 _FILE = "health/status.sql"
 _CONNECT_S = 2
-_ANSWER_S = 4.0
+_ANSWER_S = 3.5
 
 
 @dataclass(frozen=True)

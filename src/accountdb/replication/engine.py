@@ -37,6 +37,12 @@ class Engine(Protocol):
     def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
         """Make the subscription, or bring its connection up to date. Never copies a row."""
 
+    def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
+        """The tables that the region offers, as schema and name."""
+
+    def take_back(self, conn: Connection, table: Table) -> None:
+        """Stop offering one table."""
+
     def refresh(self, conn: Connection, name: str) -> None:
         """Take in tables that the provider has begun to offer. Copies no row."""
 

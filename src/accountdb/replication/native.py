@@ -60,7 +60,7 @@ class Native:
                 conn.execute(
                     sql.SQL("CREATE PUBLICATION {} WITH (publish = 'insert, update, delete')").format(_PUBLICATION)
                 )
-            published = set(conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall())
+            published = self.offered(conn)
             wanted = [(table.schema, table.name) for table in tables] + list(OWN_TABLES)
             missing = [sql.Identifier(*name) for name in wanted if name not in published]
             if missing:
@@ -120,6 +120,16 @@ class Native:
             outcome = Outcome.UPDATED
         self.refresh(conn, request.subscription)
         return outcome
+
+    def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
+        """See Engine."""
+        rows = conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall()
+        return frozenset((schema, table) for schema, table in rows)
+
+    def take_back(self, conn: Connection, table: Table) -> None:
+        """See Engine."""
+        if (table.schema, table.name) in self.offered(conn):
+            conn.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(_PUBLICATION, table.identifier))
 
     def refresh(self, conn: Connection, name: str) -> None:
         """See Engine. A paused subscription cannot be refreshed; it is when somebody joins again."""

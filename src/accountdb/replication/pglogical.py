@@ -118,6 +118,17 @@ class Pglogical:
             if not conn.broken:
                 conn.execute(block(_FILE, "forget_settings"))
 
+    def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
+        """See Engine."""
+        rows = conn.execute(block(_FILE, "offered"), {"name": SET_NAME}).fetchall() if self.offers(conn) else []
+        return frozenset((schema, table) for schema, table in rows)
+
+    def take_back(self, conn: Connection, table: Table) -> None:
+        """See Engine."""
+        if (table.schema, table.name) in self.offered(conn):
+            name = table.identifier.as_string()
+            conn.execute("SELECT pglogical.replication_set_remove_table(%s, %s::regclass)", (SET_NAME, name))
+
     def refresh(self, conn: Connection, name: str) -> None:
         """See Engine. pglogical follows the provider's set by itself."""
 

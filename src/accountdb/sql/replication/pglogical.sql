@@ -31,6 +31,14 @@ JOIN pg_catalog.pg_class AS c ON c.oid = t.set_reloid
 WHERE r.set_name = %(name)s AND (t.set_att_list IS NOT NULL OR t.set_row_filter IS NOT NULL)
 ORDER BY 1;
 
+-- offered --
+SELECT n.nspname, c.relname
+FROM pglogical.replication_set_table AS t
+JOIN pglogical.replication_set AS r USING (set_id)
+JOIN pg_catalog.pg_class AS c ON c.oid = t.set_reloid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE r.set_name = %(name)s;
+
 -- interface --
 -- Provider node, its interface and connection of one subscription.
 SELECT n.node_name, i.if_name, i.if_dsn
