@@ -13,6 +13,8 @@ SEEDS ?= 50
 SEED ?=
 ROUNDS ?= 10
 TESTS ?=
+# Most tests wait for servers, so three workers fill two cores. The 200 s of load take one for themselves.
+WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
@@ -36,7 +38,7 @@ demo: env
 	@$(BIN)/migratectl demo --mode $(MODE)
 
 test: env pglogical
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-fast: env
 	@$(BIN)/python -m pytest tests/unit

@@ -63,7 +63,8 @@ def contract_statements(table: Table) -> tuple[sql.Composed, ...]:
 
 
 def _mendable(fault: str) -> bool:
-    return (fault.endswith("is missing") and not fault.startswith("column uuid")) or fault.startswith("no BEFORE UPDATE")
+    missing_column = fault.endswith("is missing") and not fault.startswith("column uuid")
+    return missing_column or fault.startswith("no BEFORE UPDATE")
 
 
 def add_table(regions: Mapping[str, str], name: str) -> Report:
