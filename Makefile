@@ -38,7 +38,7 @@ demo: env
 	@$(BIN)/migratectl demo --mode $(MODE)
 
 test: env pglogical
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-fast: env
 	@$(BIN)/python -m pytest tests/unit

@@ -328,8 +328,7 @@ def test_a_role_that_does_not_own_the_record_sees_nothing(cn: str, databases: Da
 def test_the_owner_resolves_without_being_superuser(cn: str) -> None:
     two_people(cn)
     with connect(cn, autocommit=True) as conn:
-        conn.execute("ALTER ROLE account PASSWORD 'owner'")
-        conn.execute("GRANT CONNECT ON DATABASE postgres TO account")
-    owner = as_role(cn, "user=account password=owner")
+        conn.execute("CREATE ROLE keeper LOGIN PASSWORD 'keeper' IN ROLE account")
+    owner = as_role(cn, "user=keeper password=keeper")
     resolve(owner, MERGE)
     assert value(cn, "SELECT count(*) FROM users") == 1

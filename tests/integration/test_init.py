@@ -195,7 +195,7 @@ def assert_business_rights(admin: str) -> None:
         assert conn.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
         for forbidden in (
             "SELECT FROM accountdb.conflict",
-            "SELECT accountdb.record_conflict('a', 'b', 'c', '{}', 'd', '{}', '{}')",
+            "SELECT accountdb.record_conflict('a', 'b', 'c', gen_random_uuid(), 'd', '{}', '{}')",
             "UPDATE accountdb.node SET name = 'node_evil'",
             "INSERT INTO accountdb.pending_subscription (name, mode) VALUES ('s', 'native')",
             "SELECT FROM accountdb.migration",

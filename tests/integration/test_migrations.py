@@ -40,7 +40,7 @@ FILL = """
 FILL_OWN = """
     INSERT INTO accountdb.node (name, mode) VALUES ('node_cn', 'native');
     INSERT INTO accountdb.conflict (id, kind, table_schema, table_name, row_key, rule)
-        VALUES (gen_random_uuid(), 'update_update', 'public', 'users', '{}', 'row_order');
+        VALUES (gen_random_uuid(), 'update_update', 'public', 'users', gen_random_uuid(), 'row_order');
     INSERT INTO accountdb.pending_subscription (name, mode) VALUES ('sub', 'native');
 """
 # What the account tables were before the row contract.

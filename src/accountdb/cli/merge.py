@@ -53,7 +53,7 @@ def _tell(found: HealReport) -> None:
     for table, uuid in found.different:
         output.say(f"differs: {table} {uuid}")
     if found.different:
-        output.tell("hint: writes or a stream were under way; run it again")
+        output.tell("hint: run it again; a row that stays waits for a person: migratectl conflicts list")
 
 
 def purge(

@@ -42,7 +42,9 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
         return _fail(error.exit_status, error.message, error.hint, debug=debug)
     except psycopg.Error as error:
         reason = told(error)
-        return _fail(reason.exit_status, reason.message, reason.hint, debug=debug)
+        missing = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        hint = "run it as the role that owns it, or as an administrator" if missing else None
+        return _fail(reason.exit_status, reason.message, reason.hint or hint, debug=debug)
     return status if isinstance(status, int) else 0
 
 

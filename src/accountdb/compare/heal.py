@@ -60,6 +60,7 @@ def heal(regions: Mapping[str, Connection], run_dry: Callable[[], None], *, with
     written = {name_a: 0, name_b: 0}
     looked_at: set[tuple[str, str, UUID]] = set()
     different: tuple[tuple[str, str], ...] = ()
+    before: list[tuple[Table, UUID, Decision]] = []
     rounds = 0
     while rounds < _MAX_ROUNDS:
         rounds += 1
@@ -68,8 +69,10 @@ def heal(regions: Mapping[str, Connection], run_dry: Callable[[], None], *, with
         run_dry()
         decisions = [(t, *d) for t in tables for d in _decisions(t, a, b, _keys(named, t))]
         different = tuple((t.name, str(key)) for t, key, _ in decisions)
-        if not decisions:
+        if not decisions or decisions == before:
+            # What comes out the same again waits for something else: an orphan for its parent, say.
             break
+        before = decisions
         written[name_a] += _apply(a, [(t, d.a) for t, _, d in decisions])
         written[name_b] += _apply(b, [(t, d.b) for t, _, d in decisions])
     return HealReport(len(looked_at), rounds, written, different)

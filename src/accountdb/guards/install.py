@@ -31,15 +31,19 @@ class TableGuard:
     state: GuardState
 
 
-def states(conn: Connection, tables: Iterable[Table]) -> tuple[TableGuard, ...]:
-    """The guard's state of each of ``tables``, in their order."""
-    by_name = {(table.schema, table.name): table for table in tables}
+def states(conn: Connection, tables: Iterable[Table], known: Iterable[Table] | None = None) -> tuple[TableGuard, ...]:
+    """The guard's state of each of ``tables``, in their order.
+
+    ``known`` are all tables that the definitions may look at: parents and children (None: ``tables``).
+    """
+    tables = tuple(tables)
+    by_name = {(table.schema, table.name): table for table in (tables if known is None else known)}
     standing: defaultdict[tuple[str, str], dict[str, tuple[str, str | None]]] = defaultdict(dict)
     for schema, table, trigger, mode, comment in conn.execute(
         block("guards/guard.sql", "installed"), {"triggers": list(TRIGGERS)}
     ):
         standing[schema, table][trigger] = (mode, hash_in_comment(comment))
-    return tuple(TableGuard(*name, _state(standing[name], define(table, by_name))) for name, table in by_name.items())
+    return tuple(TableGuard(t.schema, t.name, _state(standing[t.schema, t.name], define(t, by_name))) for t in tables)
 
 
 def _state(standing: dict[str, tuple[str, str | None]], wanted: Guard) -> GuardState:

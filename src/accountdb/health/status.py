@@ -14,8 +14,9 @@ from accountdb.errors import AccountdbError, ConnectError
 from accountdb.guards.install import GuardState, TableGuard, states
 from accountdb.health.log import cause_in_log
 from accountdb.pg import dsn as dsn_of
+from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect, told
-from accountdb.replication.engine import standing
+from accountdb.replication.engine import engine_for, standing
 from accountdb.replication.model import Mode, Slot, Standing, State
 from accountdb.sql import block
 
@@ -119,9 +120,21 @@ def _read(dsn: str) -> _Reading:
         current = standing(conn)
         guards: tuple[TableGuard, ...] = ()
         if current.mode is not Mode.PGSYNC:
-            guards = states(conn, [t for t in candidates(read_tables(conn)) if not violations(t)])
+            guards = _guards(conn, current.mode)
         opened, recorded = conn.execute(block(_FILE, "open_conflicts")).fetchone() or (None, None)
         return _Reading(server, current, guards, opened, recorded, _cause(conn, current))
+
+
+def _guards(conn: Connection, mode: Mode) -> tuple[TableGuard, ...]:
+    """Of the tables that the region offers; before it offers any, of all that could be."""
+    tables = [table for table in candidates(read_tables(conn)) if not violations(table)]
+    offered = engine_for(mode).offered(conn) if _may_ask(conn, mode) else frozenset()
+    return states(conn, [t for t in tables if not offered or (t.schema, t.name) in offered], tables)
+
+
+def _may_ask(conn: Connection, mode: Mode) -> bool:
+    """pglogical's catalog is for administrators alone."""
+    return mode is Mode.NATIVE or session.role(conn).superuser
 
 
 def _cause(conn: Connection, current: Standing) -> str | None:

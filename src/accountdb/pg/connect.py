@@ -87,6 +87,4 @@ def told(error: psycopg.Error, *secrets_of: str) -> AccountdbError:
     message = diag.message_primary or str(error) or type(error).__name__
     detail = f" ({diag.message_detail})" if diag.message_detail else ""
     hint = one_line(diag.message_hint, *secrets_of) if diag.message_hint else None
-    if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = "run it as the role that owns it, or as an administrator"
     return AccountdbError(dsns.scrub(" ".join(f"{message}{detail}".split()), *secrets_of), hint=hint)

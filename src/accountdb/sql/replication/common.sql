@@ -30,7 +30,7 @@ SELECT s.slot_name, s.active,
            ELSE extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(
                (pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz,
                CASE WHEN pg_catalog.current_setting('track_commit_timestamp') = 'on'
-                    THEN pg_catalog.pg_xact_commit_timestamp(s.catalog_xmin) END))
+                    THEN coalesce(pg_catalog.pg_xact_commit_timestamp(s.catalog_xmin), pg_catalog.clock_timestamp()) END))
        END::float8
 FROM pg_catalog.pg_replication_slots AS s
 LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
