@@ -75,7 +75,18 @@ def heal(regions: Mapping[str, Connection], run_dry: Callable[[], None], *, with
         before = decisions
         written[name_a] += _apply(a, [(t, d.a) for t, _, d in decisions])
         written[name_b] += _apply(b, [(t, d.b) for t, _, d in decisions])
+    for table in tables:
+        for conn in regions.values():
+            _close(conn, table, _keys(looked_at, table))
     return HealReport(len(looked_at), rounds, written, different)
+
+
+def _close(conn: Connection, table: Table, keys: list[UUID]) -> None:
+    """Close the conflicts of rows that could not be stored and are there now."""
+    if keys:
+        statement = sql.SQL(block(_FILE, "close")).format(table=_doubled(table.identifier))
+        conn.execute(statement, {"schema": table.schema, "table": table.name, "keys": keys})
+        conn.commit()
 
 
 def _prepare(name: str, conn: Connection) -> None:

@@ -39,6 +39,17 @@ UPDATE {table} AS t SET ({columns}) = ROW ({values}) WHERE t.uuid = %s;
 -- For the tombstones that follow in this transaction: the account that the row was merged into.
 SELECT pg_catalog.set_config('accountdb.merged_into', coalesce(%s::text, ''), true);
 
+-- close --
+-- An orphan, or a row that could not be stored, that stands here by now needs nobody any more.
+INSERT INTO accountdb.resolution (conflict_id, action)
+SELECT c.id, 'healed'
+FROM accountdb.conflict AS c JOIN {table} AS t ON t.uuid = c.row_key
+WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown') AND c.row_key = ANY (%(keys)s)
+  AND c.table_schema = %(schema)s AND c.table_name = %(table)s
+  AND t.version >= (c.loser ->> 'version')::bigint
+  AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)
+ON CONFLICT DO NOTHING;
+
 -- bury --
 -- The tombstone may stand in the other region alone: without one here the guard would hold the
 -- delete for one of another life.
