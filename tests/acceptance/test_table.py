@@ -110,3 +110,30 @@ def test_an_orphan_comes_back_when_its_parent_does_and_its_conflict_closes(ready
     eventually(lambda: value(global_.app_dsn, token, name) == value(cn.app_dsn, token, name) == 1)
     resolved = "SELECT count(*) FROM accountdb.resolution WHERE action = 'healed'"
     eventually(lambda: all(value(region.admin_dsn, resolved) >= 1 for region in ready_lab.regions))
+
+
+def test_purge_removes_what_is_old_and_only_while_the_streams_run(ready_lab: Lab) -> None:
+    cn = ready_lab.region("cn").admin_dsn
+    old = """
+        INSERT INTO accountdb.tombstone
+            (row_key, table_schema, table_name, created_at, version, updated_at, origin_node, deleted_at)
+        VALUES (gen_random_uuid(), 'public', 'purged', now(), 0, now(), 'node_cn', now() - %s * interval '1 day')
+    """
+    count = "SELECT count(*) FROM accountdb.tombstone WHERE table_name = 'purged'"
+    for days in (40, 10):
+        run_sql(cn, old, days)
+    eventually(lambda: value(ready_lab.region("global").admin_dsn, count) == 2)
+    planned = migratectl("purge", "--plan", env=ready_lab.env())
+    assert planned.returncode == 0
+    assert "cn: 1 tombstones" in planned.stdout
+    assert value(cn, count) == 2
+    assert migratectl("region", "pause", "--dsn", cn).returncode == 0
+    try:
+        refused = migratectl("purge", env=ready_lab.env())
+        assert refused.returncode == 4
+        assert value(cn, count) == 2
+    finally:
+        assert migratectl("region", "resume", "--dsn", cn).returncode == 0
+    eventually(lambda: migratectl("purge", env=ready_lab.env()).returncode == 0)
+    for region in ready_lab.regions:
+        eventually(lambda d=region.admin_dsn: value(d, count) == 1)  # type: ignore[misc]

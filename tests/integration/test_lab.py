@@ -41,7 +41,7 @@ def one(dsn_or_conn: str | Connection, query: str) -> Any:
     return row[0] if row else None
 
 
-def eventually(check: Callable[[], bool], timeout_s: float = 20) -> None:
+def eventually(check: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -85,7 +85,10 @@ def run_step(conn: Connection, step: Step) -> None:
     except psycopg.Error as error:
         conn.rollback()
         reason = told(error)
-        raise AccountdbError(f"migration {step.title}: {reason.message}", hint=reason.hint) from error
+        hint = reason.hint
+        if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
+            hint = "run it as the owner of the database, or as an administrator"
+        raise AccountdbError(f"migration {step.title}: {reason.message}", hint=hint) from error
 
 
 def _note(conn: Connection, step: Step, seconds: float) -> None:
