@@ -48,8 +48,19 @@ def test_a_table_is_added_guarded_streamed_and_removed(ready_lab: Lab) -> None:
     run_sql(cn.app_dsn, "INSERT INTO notes (body) VALUES ('alone')")
     status = migratectl("status", env=ready_lab.env())
     assert status.returncode == 0, status.stderr
+    name = uuid4().hex
+    user = value(cn.app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x') RETURNING uuid", name)
+    eventually(lambda: rows(global_.app_dsn, "SELECT FROM users WHERE uuid = %s", user))
     for region in (cn, global_):
         run_sql(region.admin_dsn, "DROP TABLE notes")
+    # The guard on users still knows of the table: a delete must not stop for it.
+    run_sql(global_.admin_dsn, "ALTER TABLE users DISABLE TRIGGER accountdb_bury; DELETE FROM users WHERE uuid = "
+            f"'{user}'; ALTER TABLE users ENABLE TRIGGER accountdb_bury")  # fmt: skip
+    eventually(lambda: not rows(cn.app_dsn, "SELECT FROM users WHERE uuid = %s", user))
+    assert "guard on users is outdated; migratectl init" in migratectl("status", env=ready_lab.env()).stderr
+    for region in (cn, global_):
+        assert migratectl("init", "--dsn", region.admin_dsn, "--mode", ready_lab.mode).returncode == 0
+    assert migratectl("status", env=ready_lab.env()).returncode == 0
     assert migratectl("table", "add", "notes", env=ready_lab.env()).returncode == 3
 
 

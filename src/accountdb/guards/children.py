@@ -20,7 +20,8 @@ def taken_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Co
     """
     if not table.referenced_by:
         return sql.SQL("")
-    each = sql.SQL("\n        ").join(_taken(reference, tables) for reference in table.referenced_by)
+    parts = (filled("child", part=_taken(reference, tables)) for reference in table.referenced_by)
+    each = sql.SQL("\n        ").join(parts)
     return filled("children", each=each)
 
 
