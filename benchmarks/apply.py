@@ -86,9 +86,9 @@ def _growth(small: Figures, large: Figures) -> float:
     """How much more a guard costs in the large table. Apply itself slows down there, guarded or not."""
     growth = small.ratio / large.ratio
     print(
-        f"from the small table to the large one: a guarded apply takes {small.guarded / large.guarded:.2f} times as long,"
-        f" an unguarded one {small.unguarded / large.unguarded:.2f} times; the guard's share of it grows"
-        f" {growth:.2f} times (bar: at most {GROWTH_BAR})"
+        "from the small table to the large one:"
+        f" a guarded apply takes {small.guarded / large.guarded:.2f} times as long, {small.unguarded / large.unguarded:.2f} times;"
+        f" the guard's share of it grows {growth:.2f} times (bar: at most {GROWTH_BAR})"
     )
     return growth
 
