@@ -85,10 +85,10 @@ def main() -> int:
 def _growth(small: Figures, large: Figures) -> float:
     """How much more a guard costs in the large table. Apply itself slows down there, guarded or not."""
     growth = small.ratio / large.ratio
+    guarded, unguarded = small.guarded / large.guarded, small.unguarded / large.unguarded
     print(
-        "from the small table to the large one:"
-        f" a guarded apply takes {small.guarded / large.guarded:.2f} times as long, {small.unguarded / large.unguarded:.2f} times;"
-        f" the guard's share of it grows {growth:.2f} times (bar: at most {GROWTH_BAR})"
+        f"from the small table to the large one: guarded apply takes {guarded:.2f} times as long, unguarded"
+        f" {unguarded:.2f} times; the guard's share of it grows {growth:.2f} times (bar: at most {GROWTH_BAR})"
     )
     return growth
 
