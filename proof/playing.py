@@ -11,7 +11,8 @@ import psycopg
 
 from accountdb.errors import AccountdbError
 from accountdb.lab import Lab
-from accountdb.pg.connect import connect
+from accountdb.pg.connect import Connection, connect
+from accountdb.replication.drain import run_dry
 from accountdb.setup import join
 from accountdb.setup.healing import heal_regions
 from proof import checking
@@ -19,6 +20,7 @@ from proof.history import REGIONS, Fault, History, Round
 from proof.writing import Acknowledged, Player
 
 PATIENCE_S = 120.0
+_NUDGE_S = 8.0
 
 # The row contract's own trigger, but for a clock that the session says is wrong.
 _SKEWED_CLOCK = b"""
@@ -178,24 +180,20 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
 
 
 def _quiet(lab: Lab, patience_s: float) -> bool:
-    """Wait until each region has confirmed all that the other had written when it was asked."""
+    """Wait until each region has confirmed all that the other had written; nudge what stays behind."""
     deadline = time.monotonic() + patience_s
-    nudge_at = time.monotonic() + 8
-    for region in lab.regions:
-        with connect(region.admin_dsn, autocommit=True) as conn:
-            row = conn.execute("SELECT pg_current_wal_lsn()::text").fetchone()
-            assert row is not None
-            query = "SELECT bool_and(active AND confirmed_flush_lsn >= %s::pg_lsn) FROM pg_replication_slots"
-            while not (conn.execute(query, (row[0],)).fetchone() or (False,))[0]:
-                if time.monotonic() > deadline:
-                    return False
-                if time.monotonic() > nudge_at:
-                    nudge_at += 8
-                    _resume(lab)
-                # A slot is confirmed when something is written after it.
-                conn.execute("SELECT pg_logical_emit_message(true, 'proof', '')")
-                time.sleep(0.05)  # the poll's step
-    return True
+    with contextlib.ExitStack() as stack:
+        providers: dict[str, Connection] = {
+            r.name: stack.enter_context(connect(r.admin_dsn, autocommit=True)) for r in lab.regions
+        }
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                run_dry(providers, within_s=min(_NUDGE_S, left))
+            except AccountdbError:
+                _resume(lab)
+            else:
+                return True
+    return False
 
 
 def _conflicts(lab: Lab) -> int:

@@ -9,7 +9,8 @@ from accountdb.pg.connect import Connection
 from accountdb.replication.model import Mode
 from accountdb.sql import block
 
-_NATIVE_SINCE = 160000
+# The first server version that subscribes with origin = none.
+NATIVE_SINCE = 160000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _server_problems(facts: ServerFacts, mode: Mode) -> list[str]:
     found: list[str] = []
     if facts.wal_level != "logical":
         found.append(f"wal_level is {facts.wal_level}; set wal_level = logical and restart")
-    if mode is Mode.NATIVE and facts.version_num < _NATIVE_SINCE:
+    if mode is Mode.NATIVE and facts.version_num < NATIVE_SINCE:
         found.append(f"PostgreSQL {facts.version} cannot subscribe with origin = none; native mode needs 16 or later")
     if mode is Mode.PGLOGICAL:
         if not facts.pglogical_loaded:

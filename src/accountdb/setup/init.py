@@ -21,13 +21,13 @@ from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.replication import common
 from accountdb.replication.engine import standing
+from accountdb.replication.facts import NATIVE_SINCE
 from accountdb.replication.model import Mode
 from accountdb.setup.report import Report
 from accountdb.sql import block
 
 _PATCH = "schema_pglogical_patch.sql"
 _PGLOGICAL = "schema_pglogical_init.sql"
-_NATIVE_SINCE = 160000
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_same_database(admin: Connection, dsn: str) -> None:
 
 
 def _check(conn: Connection, request: InitRequest) -> None:
-    if request.mode is Mode.NATIVE and conn.info.server_version < _NATIVE_SINCE:
+    if request.mode is Mode.NATIVE and conn.info.server_version < NATIVE_SINCE:
         raise UsageError(
             f"mode native needs PostgreSQL 16 or later, this server is {conn.info.server_version // 10000}",
             hint="use --mode pglogical (13 to 16) or --mode pgsync",
