@@ -14,7 +14,7 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.drain import run_dry
 from accountdb.setup import join
-from accountdb.setup.healing import heal_regions
+from accountdb.setup.data import heal_regions
 from proof import checking
 from proof.history import REGIONS, Fault, History, Round
 from proof.writing import Acknowledged, Player

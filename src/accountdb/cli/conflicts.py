@@ -10,10 +10,10 @@ import typer
 from accountdb.cli import options
 from accountdb.conflicts import reading, resolving
 from accountdb.conflicts.listing import Person, Task, listing
-from accountdb.conflicts.masking import printable
 from accountdb.conflicts.model import Action, Request
 from accountdb.conflicts.regions import Regions, opened
 from accountdb.conflicts.showing import Now, Planned, Showing, planned, showing
+from accountdb.contract.masking import printable
 from accountdb.errors import UsageError
 from accountdb.render import output
 

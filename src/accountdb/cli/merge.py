@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options
-from accountdb.compare.heal import HealReport
-from accountdb.compare.purge import purge as remove
 from accountdb.errors import Refused, UsageError
 from accountdb.health.status import read_status
+from accountdb.merge.heal import HealReport
+from accountdb.merge.purge import purge as remove
 from accountdb.pg.connect import connect
 from accountdb.render import output
-from accountdb.setup.healing import heal_regions
+from accountdb.setup.data import heal_regions
 
 _WATCH_S = 10.0
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import accountdb
-from accountdb.cli import conflicts, demo, lab, merge, region, status, structure, table
 from accountdb.cli.run import run
 from accountdb.render import output
 
@@ -33,23 +34,40 @@ def main_options(
         raise typer.Exit(0)
 
 
-app.command()(structure.migrate)
-app.command()(structure.version)
-app.command()(structure.verify)
-app.command()(structure.reset)
-app.command("dump-schema")(structure.dump_schema)
-app.command()(region.init)
-app.command("create-user")(region.create_user)
-app.command()(status.status)
-app.command()(merge.merge)
-app.command()(merge.purge)
-app.command()(demo.demo)
-app.add_typer(region.app, name="region")
-app.add_typer(conflicts.app, name="conflicts")
-app.add_typer(table.app, name="table")
-app.add_typer(lab.app, name="lab")
+# Command: the module it is in, and its function or, for a group of commands, its app.
+COMMANDS = {
+    "migrate": ("structure", "migrate"),
+    "version": ("structure", "version"),
+    "verify": ("structure", "verify"),
+    "reset": ("structure", "reset"),
+    "dump-schema": ("structure", "dump_schema"),
+    "init": ("region", "init"),
+    "create-user": ("region", "create_user"),
+    "status": ("status", "status"),
+    "diff": ("diff", "diff"),
+    "merge": ("merge", "merge"),
+    "purge": ("merge", "purge"),
+    "demo": ("demo", "demo"),
+    "region": ("region", "app"),
+    "conflicts": ("conflicts", "app"),
+    "table": ("table", "app"),
+    "lab": ("lab", "app"),
+}
+
+
+def load(arguments: Sequence[str]) -> None:
+    """Register the command that ``arguments`` name, else all: what is not run is not imported."""
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for command in [named] if named in COMMANDS else COMMANDS:
+        module, attribute = COMMANDS[command]
+        found = getattr(import_module(f"accountdb.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=command)
+        else:
+            app.command(command)(found)
 
 
 def main() -> None:
     """The console script."""
+    load(sys.argv[1:])
     sys.exit(run(app, "migratectl"))

@@ -1,1 +1,1 @@
-"""Comparing and merging the data of two regions."""
+"""Comparing the data of two regions: where it differs, and how each row does."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from accountdb.catalog.tables import Table
+from accountdb.compare.columns import HashKind, row_hash
+from accountdb.compare.session import FILE
 from accountdb.pg.connect import Connection
+from accountdb.pg.names import doubled
 from accountdb.sql import block
 
 
@@ -32,14 +35,14 @@ class TableContent:
 def read_content(conn: Connection, tables: Iterable[Table]) -> dict[str, TableContent]:
     """The content of ``tables``, by name. Columns are taken by name order, not by position."""
     found: dict[str, TableContent] = {}
-    for table in tables:
-        columns = sorted(column.name for column in table.columns)
-        subquery = sql.SQL("(SELECT {} FROM {})").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), table.identifier
-        )
-        row = conn.execute(sql.SQL(block("compare/content.sql", "content")).format(table=subquery)).fetchone()
-        assert row is not None
-        found[table.name] = TableContent(table.name, *row)
+    with conn.transaction():
+        conn.execute(block(FILE, "session"), {"local": True})
+        for table in tables:
+            hash_ = row_hash(sorted(table.columns, key=lambda column: column.name), HashKind.RECORD)
+            statement = sql.SQL(block(FILE, "count")).format(hash=hash_, table=doubled(table.identifier))
+            row = conn.execute(statement, {"unused": None}).fetchone()
+            assert row is not None
+            found[table.name] = TableContent(table.name, *row)
     return found
 
 

@@ -9,9 +9,10 @@ from uuid import UUID
 
 from accountdb.catalog.tables import Table
 from accountdb.conflicts import reading, rows, words
-from accountdb.conflicts.model import Conflict, Content, Resolution, Sighting
+from accountdb.conflicts.model import Conflict, Resolution, Sighting
 from accountdb.conflicts.regions import Regions
 from accountdb.conflicts.words import Names
+from accountdb.contract.masking import Content
 
 _SHORT = 8
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-Content = Mapping[str, Any]
+from accountdb.contract.masking import Content
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from accountdb.catalog.tables import Table, UniqueIndex
 from accountdb.conflicts.folding import Fold
-from accountdb.conflicts.model import Conflict, Content, Copy, Request, Step, Write, parsed
+from accountdb.conflicts.model import Conflict, Copy, Request, Step, Write, parsed
 from accountdb.contract.claims import Settlement, claims
+from accountdb.contract.masking import Content
 from accountdb.errors import AccountdbError, UsageError
 
 # Kept by triggers, or the row's identity.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from accountdb.catalog.secrets import declared_secrets
 from accountdb.catalog.tables import Table, read_tables
-from accountdb.conflicts.masking import Secrets, union
+from accountdb.contract.masking import Secrets, union
 from accountdb.errors import AccountdbError, ConnectError, MissingRightError
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.sql import block
@@ -65,7 +66,7 @@ def opened(dsns: Mapping[str, str]) -> Iterator[Regions]:
             try:
                 conn = stack.enter_context(connect(dsn, name=name, autocommit=True))
                 _check(conn, name)
-                declared.append(_declared_secrets(conn))
+                declared.append(declared_secrets(conn))
                 answering.append(Region(name, conn))
             except (ConnectError, MissingRightError) as error:
                 silent[name] = error
@@ -85,10 +86,3 @@ def _check(conn: Connection, name: str) -> None:
             f"{name}: role {conn.info.user} may not read accountdb.conflict",
             hint="only the owner of the schema accountdb sees conflicts: they hold secrets",
         )
-
-
-def _declared_secrets(conn: Connection) -> dict[tuple[str, str], frozenset[str]]:
-    found: dict[tuple[str, str], frozenset[str]] = {}
-    for schema, table, column in conn.execute(block(RECORD, "secrets")):
-        found[schema, table] = found.get((schema, table), frozenset()) | {column}
-    return found

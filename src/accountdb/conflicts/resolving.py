@@ -12,9 +12,9 @@ import psycopg
 
 from accountdb.catalog.tables import Reference, Table
 from accountdb.conflicts import folding, planning, reading, rows
-from accountdb.conflicts.masking import MASK, printable
 from accountdb.conflicts.model import Action, Conflict, Copy, Plan, Request, Step, Write, parsed
 from accountdb.conflicts.regions import RECORD, Region, Regions
+from accountdb.contract.masking import MASK, printable
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.sql import block
 

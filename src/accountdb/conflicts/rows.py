@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from accountdb.catalog.tables import Reference, Table, UniqueIndex
-from accountdb.conflicts.model import Content, Copy, parsed
+from accountdb.conflicts.model import Copy, parsed
 from accountdb.conflicts.regions import Region
+from accountdb.contract.masking import Content
 from accountdb.errors import UsageError
 from accountdb.sql import block
 

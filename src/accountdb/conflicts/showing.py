@@ -10,9 +10,10 @@ from uuid import UUID
 
 from accountdb.catalog.tables import Table
 from accountdb.conflicts import listing, planning, resolving, rows, words
-from accountdb.conflicts.model import Action, Conflict, Content, Plan, Request, Step, Write
+from accountdb.conflicts.model import Action, Conflict, Plan, Request, Step, Write
 from accountdb.conflicts.regions import Region, Regions
 from accountdb.conflicts.words import Names
+from accountdb.contract.masking import Content
 from accountdb.errors import AccountdbError
 
 _MOST_ROWS = 20

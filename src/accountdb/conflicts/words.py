@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from accountdb.catalog.tables import Reference, Table
-from accountdb.conflicts.masking import MASK, Secrets, printable
-from accountdb.conflicts.model import Conflict, Content
+from accountdb.conflicts.model import Conflict
 from accountdb.conflicts.planning import contested
+from accountdb.contract.masking import MASK, Content, Secrets, printable
 
 KINDS = {
     "unique_claim": "one value registered twice",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -37,10 +37,34 @@ def as_json(value: Any) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, indent=2)
 
 
+class JsonStream:
+    """One JSON document with a list that may be too long for memory: its items first, then the rest."""
+
+    def __init__(self, name: str) -> None:
+        """``name`` is the list's key."""
+        self._file = stdout().file
+        # Nothing is written before there is something to say: an error may come first.
+        self._separator = f'{{"{name}": [\n  '
+        self._empty = True
+        self._name = name
+
+    def add(self, item: Any) -> None:
+        """One more item."""
+        self._file.write(self._separator + json.dumps(_plain(item), ensure_ascii=False))
+        self._separator = ",\n  "
+        self._empty = False
+
+    def end(self, rest: dict[str, Any]) -> None:
+        """The other keys, and the end."""
+        text = json.dumps(_plain(rest), ensure_ascii=False, indent=2)
+        start = f'{{"{self._name}": [],' if self._empty else "\n],"
+        self._file.write(start + text[1:] + "\n")
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(found) for key, found in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(found) for found in value]

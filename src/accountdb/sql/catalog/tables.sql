@@ -141,3 +141,14 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (k.conkey)
 WHERE n.nspname = %(schema)s AND k.contype IN ('c', 'x')
 GROUP BY c.relname;
+
+-- secrets --
+-- Columns that are declared secret by their comment.
+SELECT n.nspname, c.relname, a.attname
+FROM pg_catalog.pg_description AS d
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND NOT a.attisdropped
+JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid > 0
+  AND pg_catalog.strpos(d.description, 'accountdb: secret') > 0
+ORDER BY 1, 2, 3;

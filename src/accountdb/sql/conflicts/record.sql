@@ -64,17 +64,6 @@ ON CONFLICT DO NOTHING;
 SELECT accountdb.record_conflict('merged', %(schema)s, %(table)s, %(key)s, 'merge_accounts',
                                  %(winner)s::jsonb, %(loser)s::jsonb);
 
--- secrets --
--- Columns that are declared secret by their comment.
-SELECT n.nspname, c.relname, a.attname
-FROM pg_catalog.pg_description AS d
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND NOT a.attisdropped
-JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objsubid > 0
-  AND pg_catalog.strpos(d.description, 'accountdb: secret') > 0
-ORDER BY 1, 2, 3;
-
 -- merging_into --
 -- For the next delete of this transaction: the account that the deleted one was merged into.
 SELECT pg_catalog.set_config('accountdb.merged_into', %(winner)s, true);

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accountdb.conflicts.masking import MASK, Secrets, printable, union
+from accountdb.contract.masking import MASK, Secrets, printable, union
 
 USERS = ("public", "users")
 SECRETS = union([{USERS: frozenset({"pin"})}, {USERS: frozenset({"answer"}), ("public", "keys"): frozenset({"key"})}])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
-_FILE = "compare/purge.sql"
+_FILE = "merge/purge.sql"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accountdb.conflicts.model import Content
+Content = Mapping[str, Any]
 
 MASK = "***"
 ALWAYS = frozenset({"password", "token", "mfa_totp_secret"})

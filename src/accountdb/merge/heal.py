@@ -19,14 +19,14 @@ import psycopg
 from psycopg import sql
 
 from accountdb.catalog.tables import Table, read_tables
-from accountdb.compare.decide import Action, Copy, Decision, Part, decide
+from accountdb.contract.decide import Action, Copy, Decision, Part, decide
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.contract.row_order import RowStamp
 from accountdb.errors import MissingRightError
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
-_FILE = "compare/heal.sql"
+_FILE = "merge/heal.sql"
 _MAX_ROUNDS = 8
 
 

@@ -1,0 +1,115 @@
+"""migratectl diff: two regions found equal, or every row named that is not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from accountdb.cli import options
+from accountdb.compare.columns import HashKind
+from accountdb.compare.model import Finding, Options, TableResult
+from accountdb.compare.verdict import shortened
+from accountdb.contract.masking import printable
+from accountdb.errors import UsageError
+from accountdb.render import output
+from accountdb.render.progress import meter
+from accountdb.setup.data import diff_regions
+
+Tables = Annotated[
+    list[str] | None,
+    typer.Option("--table", metavar="TABLE", help="Only this table, as table or schema.table; again for more."),
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Leave a table out.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=32, help="Connections to each region.")]
+
+
+def diff(
+    cn: options.CnDsn = None,
+    global_: options.GlobalDsn = None,
+    node: options.Nodes = None,
+    table: Tables = None,
+    exclude: Exclude = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="SQL", help="Only rows that meet a condition in SQL.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="A,B", help="Only these columns; the key is always among them.")
+    ] = None,
+    settle: Annotated[
+        float | None,
+        typer.Option(
+            "--settle",
+            metavar="SECONDS",
+            min=0,
+            help="How long rows that differ are looked at again, until what is under way has arrived"
+            " (default: 10 with streams, 0 without).",
+        ),
+    ] = None,
+    jobs: Jobs = 2,
+    hash_: Annotated[
+        HashKind | None,
+        typer.Option("--hash", help="record: PostgreSQL's own, fast; text: md5, the same on any two servers."),
+    ] = None,
+    json: options.Json = False,
+) -> int:
+    """Compare the data of two regions; exit status 1 when a row differs."""
+    regions = two(options.regions(cn, global_, node), "diff")
+    chosen = Options(
+        tables=tuple(table or ()),
+        exclude=tuple(exclude or ()),
+        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+        where=where,
+        jobs=jobs,
+        settle_s=settle,
+        hash_kind=hash_,
+    )
+    with meter() as watch:
+        if json:
+            document = output.JsonStream("rows")
+            found = diff_regions(regions, chosen, document.add, watch)
+            document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
+        else:
+            found = diff_regions(regions, chosen, _tell_row, watch)
+    if not json:
+        _tell_tables(tuple(regions), found)
+    return 0 if _equal(found) else 1
+
+
+def two(regions: dict[str, str], command: str) -> dict[str, str]:
+    """Exactly two regions. Raises UsageError."""
+    if len(regions) != 2:
+        raise UsageError(f"{command} takes two regions, {len(regions)} given", hint="--cn DSN --global DSN")
+    return regions
+
+
+def _equal(found: tuple[TableResult, ...]) -> bool:
+    return all(result.equal for result in found)
+
+
+def _tell_row(row: Finding) -> None:
+    key = " ".join(f"{name}={printable(shortened(text))}" for name, text in row.key.items())
+    values = [
+        f"{name} ({' | '.join(f'{region} {_shown(text)}' for region, text in texts.items())})"
+        for name, texts in row.values.items()
+    ]
+    differs = f" differs in {', '.join(values)};" if row.columns else ""
+    stands = f" {row.winner} wins:" if row.winner and row.columns else ""
+    output.say(f"{row.table} {key}{differs}{stands} {row.why}")
+
+
+def _shown(text: str | None) -> str:
+    return "NULL" if text is None else repr(printable(shortened(text)))
+
+
+def _tell_tables(names: tuple[str, ...], found: tuple[TableResult, ...]) -> None:
+    rows = [
+        [result.table, *(str(result.rows[name]) for name in names), str(result.differing), str(result.changing)]
+        for result in found
+    ]
+    output.table("", ["table", *(f"rows in {name}" for name in names), "differ", "still changing"], rows)
+    if _equal(found):
+        output.tell("equal")
+        return
+    output.tell("the regions differ", style="yellow")
+    output.tell("hint: migratectl merge --plan shows what would make them equal")

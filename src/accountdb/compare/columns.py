@@ -1,0 +1,109 @@
+"""How each column is hashed, ordered and told, so that different never looks equal. Pure.
+
+PostgreSQL's own hash functions follow a type's equality, which is coarser than its content: 1.0 and
+1.00 hash alike, so do -0 and 0, 'A' and 'a' of citext, one day and 24 hours, {1,2} and [0:1]={1,2};
+an enum hashes by the OID of its label. Such types are hashed by their text. What remains is hashed
+as it is: for those types equal means the same, on every server and in every release so far, which
+``probe`` proves before it is relied on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+
+from psycopg import sql
+
+from accountdb.catalog.tables import Column
+from accountdb.pg.names import doubled
+
+_LENGTH = re.compile(r"\([0-9, -]+\)")
+_INTEGERS = frozenset({"smallint", "integer", "bigint", "oid"})
+_TIMES = frozenset({"date", "time without time zone", "timestamp without time zone", "timestamp with time zone"})
+_EXACT = _INTEGERS | _TIMES | {"boolean", "uuid", "bytea", '"char"'}
+_TEXTS = frozenset({"text", "character varying", "name"})
+_PADDED = frozenset({"character", "bpchar"})
+_ORDERED = _INTEGERS | _TIMES | {"uuid", "boolean", "bytea", "numeric"}
+
+_C = sql.SQL(' COLLATE pg_catalog."C"')
+
+
+class HashKind(StrEnum):
+    """How a row becomes 64 bits."""
+
+    RECORD = "record"
+    """PostgreSQL's own record hash: fast."""
+    TEXT = "text"
+    """The first half of the md5 of the row's text: the same on any two servers."""
+
+
+def plain_type(column: Column) -> str:
+    """The column's type without domain and length: ``character varying`` for a domain over varchar(20)."""
+    return _LENGTH.sub("", column.base_type)
+
+
+def value(column: Column) -> sql.Composable:
+    """What of ``t.column`` goes into the row's hash: equal in two regions only for the same content."""
+    name, type_ = _name(column), plain_type(column)
+    if type_ in _EXACT:
+        return name
+    if type_ in _TEXTS:
+        return name + _C
+    if type_ in _PADDED:
+        # The cast to text would drop trailing spaces.
+        return sql.SQL("pg_catalog.bpcharsend({})").format(name)
+    if type_ == "money":
+        # Its text depends on lc_monetary.
+        return sql.SQL("pg_catalog.cash_send({})").format(name)
+    return as_text(column) + _C
+
+
+def as_text(column: Column) -> sql.Composable:
+    """``t.column`` as text, from which its type reads the same value again; NULL stays NULL."""
+    name, type_ = _name(column), plain_type(column)
+    if type_ in _PADDED:
+        # format() takes the output function, where the cast would drop trailing spaces.
+        return sql.SQL("CASE WHEN {0} IS NOT NULL THEN pg_catalog.format('%%s', {0}) END").format(name)
+    if "." in type_ and not type_.endswith("[]"):
+        # Not by a cast, which the type's owner may have defined to drop something.
+        return sql.SQL("CASE WHEN {0} IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', {0}) END").format(name)
+    return sql.SQL("{}::pg_catalog.text").format(name)
+
+
+def row_hash(columns: Sequence[Column], kind: HashKind) -> sql.Composable:
+    """The hash of row ``t``, a bigint. ``columns`` must come in the same order in both regions."""
+    row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(value, columns)))
+    if kind is HashKind.TEXT:
+        return sql.SQL("('x' || pg_catalog.left(pg_catalog.md5({}::text), 16))::bit(64)::bigint").format(row)
+    # The record hash is a sum of its columns' hashes: two rows that swap a value would keep most bits of
+    # the XOR of both. Hashed once more, nothing of a sum is left.
+    return sql.SQL("pg_catalog.hashint8extended(pg_catalog.hash_record_extended({}, 0), 0)").format(row)
+
+
+def key(column: Column) -> sql.Composable:
+    """``t.column`` as a part of the key by which rows are ordered: alike in both regions."""
+    if plain_type(column) in _ORDERED:
+        return _name(column)
+    return as_text(column) + _C
+
+
+def key_type(column: Column) -> str:
+    """The type of ``key``."""
+    return plain_type(column) if plain_type(column) in _ORDERED else "text"
+
+
+def indexed(column: Column) -> bool:
+    """Whether the primary key's index is sure to serve a range of ``key``."""
+    return plain_type(column) in _ORDERED
+
+
+def key_value(column: Column, text: sql.Composable) -> sql.Composable:
+    """``text`` (an SQL expression) as a value that compares with ``key``."""
+    if key_type(column) == "text":
+        return text + _C
+    return sql.SQL("{}::{}").format(text, sql.SQL(key_type(column)))
+
+
+def _name(column: Column) -> sql.Composable:
+    return sql.SQL("t.{}").format(doubled(sql.Identifier(column.name)))

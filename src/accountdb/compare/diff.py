@@ -1,0 +1,240 @@
+"""``migratectl diff``: two regions found equal, or every row named that is not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+
+from accountdb.catalog.secrets import declared_secrets
+from accountdb.compare.columns import HashKind
+from accountdb.compare.look import BATCH, Detail, Looker, Sight
+from accountdb.compare.model import Finding, Key, Options, Pair, Parts, Shape, TableResult, Unwatched, Watch
+from accountdb.compare.parts import measure, read_parts
+from accountdb.compare.rows import differing_rows
+from accountdb.compare.session import FILE, Region, at_one_snapshot, check_distinct, open_region
+from accountdb.compare.shapes import negotiate, shapes
+from accountdb.compare.spool import Spool
+from accountdb.compare.verdict import Verdict, judge, winner
+from accountdb.contract.masking import MASK, Secrets, union
+from accountdb.sql import block
+
+# Waits until all has arrived that was committed when it was called, at most so many seconds.
+Wait = Callable[[float], None]
+
+_Seen = tuple[Key, Sight | None, Sight | None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two regions that can be compared: ``shapes`` are their tables, ``kind`` the hash for them."""
+
+    a: Region
+    b: Region
+    shapes: tuple[Shape, ...]
+    kind: HashKind
+    secrets: Secrets = field(repr=False)
+    policy: bool
+    """Whether both keep tombstones, so that a row's fate can be told."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both regions' names."""
+        return self.a.name, self.b.name
+
+    def looker(self, shape: Shape, where: str | None = None) -> Looker:
+        """Looks at rows of one table as they are now."""
+        return Looker(self.a, self.b, shape, self.kind, where)
+
+
+@contextmanager
+def comparison(dsns: dict[str, str], options: Options) -> Iterator[Comparison]:
+    """Connect to two regions and check that they can be compared, before a row is read.
+
+    Raises UsageError and Refused for what is wrong with the request, ConnectError for a region that
+    does not answer.
+    """
+    with ExitStack() as stack:
+        a, b = (stack.enter_context(open_region(name, dsn)) for name, dsn in dsns.items())
+        check_distinct(a, b)
+        kind = negotiate(a, b, options.hash_kind)
+        found = shapes(a, b, options)
+        secrets = union(declared_secrets(region.first) for region in (a, b))
+        yield Comparison(a, b, found, kind, secrets, _policy(a) and _policy(b))
+
+
+def _policy(region: Region) -> bool:
+    with region.use() as conn:
+        row = conn.execute(block(FILE, "has_tombstones")).fetchone()
+    return bool(row and row[0])
+
+
+def diff(
+    found: Comparison,
+    options: Options,
+    wait: Wait,
+    tell: Callable[[Finding], None],
+    watch: Watch | None = None,
+) -> tuple[TableResult, ...]:
+    """Compare, call ``tell`` for each row that differs, table by table, and return what was found of each table.
+
+    ``wait`` is called between two looks at the rows that differed in the first one, so that what is
+    under way is not called a difference. Memory does not grow with the number of differences.
+    """
+    watch = watch or Unwatched()
+    rows: dict[str, dict[str, int]] = {}
+    with ExitStack() as stack:
+        seen: dict[str, Spool[_Seen]] = {}
+        with first_look(found, options.jobs) as look:
+            for shape in found.shapes:
+                watch.stage(shape.title, look.estimate(shape))
+                parts = look.parts(shape, options.where, watch)
+                rows[shape.title] = dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True))
+                spool = stack.enter_context(closing(Spool[_Seen]()))
+                for pair in look.rows(shape, parts, options.where):
+                    spool.add((pair.key, _unranked(pair.a), _unranked(pair.b)))
+                seen[shape.title] = spool
+        changing = _settle(found, options, seen, wait, watch, stack)
+        return tuple(
+            _tell_table(found, options, shape, seen[shape.title], rows[shape.title], changing[shape.title], tell)
+            for shape in found.shapes
+        )
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """Both regions at one snapshot each."""
+
+    found: Comparison
+    a: Region
+    b: Region
+
+    def estimate(self, shape: Shape) -> int:
+        """About how many rows there are to read, in both regions together."""
+        return sum(max(size.rows, 0) for size in measure(self.a, self.b, shape).values())
+
+    def parts(self, shape: Shape, where: str | None, watch: Watch) -> Parts:
+        """One table's parts."""
+        return read_parts(self.a, self.b, shape, measure(self.a, self.b, shape), self.found.kind, where, watch)
+
+    def rows(self, shape: Shape, parts: Parts, where: str | None) -> Iterator[Pair]:
+        """The rows that differ."""
+        return differing_rows(self.a, self.b, shape, parts, self.found.kind, where)
+
+
+@contextmanager
+def first_look(found: Comparison, jobs: int) -> Iterator[FirstLook]:
+    """Snapshots of both regions, taken one right after the other."""
+    with ExitStack() as stack:
+        tables = [shape.identifier for shape in found.shapes]
+        a, b = (stack.enter_context(at_one_snapshot(region, tables, jobs)) for region in (found.a, found.b))
+        yield FirstLook(found, a, b)
+
+
+def _unranked(hash_: int | None) -> Sight | None:
+    return None if hash_ is None else Sight(hash_, None)
+
+
+def _settle(
+    found: Comparison, options: Options, seen: dict[str, Spool[_Seen]], wait: Wait, watch: Watch, stack: ExitStack
+) -> dict[str, set[Key]]:
+    """Look again until every row is equal or stays as it is; what changes to the end is returned by table.
+
+    Replaces the spools in ``seen`` by those of the rows that differ.
+    """
+    settle_s = options.settle_s or 0.0
+    changing: dict[str, set[Key]] = {title: set() for title in seen}
+    deadline = time.monotonic() + settle_s
+    again = {title: spool for title, spool in seen.items() if spool.count}
+    if not again or not settle_s:
+        return changing
+    by_title = {shape.title: shape for shape in found.shapes}
+    differing = {title: stack.enter_context(closing(Spool[_Seen]())) for title in again}
+    while again:
+        watch.stage(f"{sum(spool.count for spool in again.values())} rows once more")
+        wait(max(deadline - time.monotonic(), 0.1))
+        late = time.monotonic() > deadline
+        later: dict[str, Spool[_Seen]] = {}
+        for title, spool in again.items():
+            moving = stack.enter_context(closing(Spool[_Seen]()))
+            for row, verdict in _looked_again(found.looker(by_title[title], options.where), spool):
+                if verdict is Verdict.CHANGING and not late:
+                    moving.add(row)
+                elif verdict is not Verdict.EQUAL:
+                    differing[title].add(row)
+                    if verdict is Verdict.CHANGING:
+                        changing[title].add(row[0])
+            if moving.count:
+                later[title] = moving
+        again = later
+    seen.update(differing)
+    return changing
+
+
+def _looked_again(looker: Looker, spool: Spool[_Seen]) -> Iterator[tuple[_Seen, Verdict]]:
+    for batch in spool.batches():
+        for (key, *before), now in zip(batch, looker.sights([row[0] for row in batch]), strict=True):
+            yield (key, *now), judge((before[0], before[1]), now)
+
+
+def _tell_table(
+    found: Comparison,
+    options: Options,
+    shape: Shape,
+    spool: Spool[_Seen],
+    rows: dict[str, int],
+    changing: set[Key],
+    tell: Callable[[Finding], None],
+) -> TableResult:
+    looker = found.looker(shape, options.where)
+    differing = moving = 0
+    for batch in spool.batches():
+        for start in range(0, len(batch), BATCH):
+            keys = [row[0] for row in batch[start : start + BATCH]]
+            for finding, key in zip(describe(found, looker, keys), keys, strict=True):
+                if finding is None:
+                    continue
+                if key in changing:
+                    moving += 1
+                else:
+                    differing += 1
+                tell(finding)
+    return TableResult(shape.title, rows, differing, moving)
+
+
+def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Finding | None]:
+    """What is to be said of some rows; None for those that are equal by now."""
+    details = looker.details(keys)
+    dead = looker.dead(keys) if found.policy and looker.shape.ordered else {}
+    findings: list[Finding | None] = []
+    for key, (a, b) in zip(keys, details, strict=True):
+        if (a and a.hash) == (b and b.hash):
+            findings.append(None)
+            continue
+        who, why = None, "no row order: the table is not under the row contract"
+        if looker.shape.ordered:
+            copies = [detail.copy if detail else None for detail in (a, b)]
+            uuid = next(copy.uuid for copy in copies if copy)
+            who, why = winner(found.names, copies[0], copies[1], dead.get(uuid, {}))
+        findings.append(_finding(found, looker.shape, key, a, b, who, why))
+    return findings
+
+
+def _finding(
+    found: Comparison, shape: Shape, key: Key, a: Detail | None, b: Detail | None, who: str | None, why: str
+) -> Finding:
+    hidden = found.secrets.names((shape.schema, shape.name))
+    values: dict[str, dict[str, str | None]] = {}
+    if a and b:
+        for column, one, other in zip(shape.columns, a.values, b.values, strict=True):
+            if one != other:
+                secret = column.name.casefold() in hidden
+                shown = [MASK if secret and text is not None else text for text in (one, other)]
+                values[column.name] = dict(zip(found.names, shown, strict=True))
+    texts = {
+        column.name: MASK if column.name.casefold() in hidden else text
+        for column, text in zip(shape.key, key, strict=True)
+    }
+    regions = tuple(name for name, detail in zip(found.names, (a, b), strict=True) if detail)
+    return Finding(shape.title, texts, regions, tuple(values), values, who, why)

@@ -1,0 +1,102 @@
+"""Connections to a region that compare: pinned settings, several of them at one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+
+import psycopg
+from psycopg import sql
+
+from accountdb.errors import AccountdbError, Refused
+from accountdb.pg import session as sessions
+from accountdb.pg.connect import Connection, connect, told
+from accountdb.sql import block
+
+FILE = "compare/compare.sql"
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region by name, with the connections that ``use`` hands out, one to each thread."""
+
+    name: str
+    dsn: str = field(repr=False)
+    first: Connection = field(repr=False)
+    idle: SimpleQueue[Connection] = field(repr=False)
+
+    @contextmanager
+    def use(self) -> Iterator[Connection]:
+        """A connection for one piece of work; waits for a free one. Errors name the region."""
+        conn = self.idle.get()
+        try:
+            with named(self.name, self.dsn):
+                yield conn
+        finally:
+            self.idle.put(conn)
+
+
+@contextmanager
+def named(name: str, dsn: str) -> Iterator[None]:
+    """Errors of the server, with the region's name."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        found = told(error, dsn)
+        hint = "GRANT SELECT to this role, or use the tables' owner; rows hidden by row security need BYPASSRLS"
+        raise Refused(f"{name}: {found.message}", hint=hint) from error
+    except psycopg.Error as error:
+        found = told(error, dsn)
+        raise AccountdbError(f"{name}: {found.message}", hint=found.hint) from error
+
+
+def prepare(conn: Connection) -> None:
+    """Pin the settings that turn values into text."""
+    conn.execute(block(FILE, "session"), {"local": False})
+    if not conn.autocommit:
+        conn.commit()
+
+
+@contextmanager
+def open_region(name: str, dsn: str) -> Iterator[Region]:
+    """A region with one connection, in autocommit: each statement sees what is committed by then."""
+    with connect(dsn, name=f"--{name}", autocommit=True) as conn, named(name, dsn):
+        prepare(conn)
+        idle: SimpleQueue[Connection] = SimpleQueue()
+        idle.put(conn)
+        yield Region(name, dsn, conn, idle)
+
+
+@contextmanager
+def at_one_snapshot(region: Region, tables: Sequence[sql.Identifier], jobs: int) -> Iterator[Region]:
+    """The region with ``jobs`` connections that see one and the same moment, reading only.
+
+    ``tables`` are locked against being rewritten, by the lock that every query takes.
+    """
+    with ExitStack() as stack, named(region.name, region.dsn):
+        conns = [stack.enter_context(connect(region.dsn, name=f"--{region.name}")) for _ in range(jobs)]
+        for conn in conns:
+            prepare(conn)
+            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            conn.read_only = True
+        for table in tables:
+            # Before the snapshot, so that no table is newer than it.
+            conns[0].execute(sql.SQL(block(FILE, "lock")).format(table=table))
+        row = conns[0].execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+        assert row is not None
+        idle: SimpleQueue[Connection] = SimpleQueue()
+        for conn in conns:
+            if conn is not conns[0]:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+            idle.put(conn)
+        yield Region(region.name, region.dsn, conns[0], idle)
+
+
+def check_distinct(a: Region, b: Region) -> None:
+    """Raises Refused where both lead to one database."""
+    if sessions.same_database(a.first, b.first):
+        raise Refused(
+            f"{a.name} and {b.name} are the same database", hint=f"--{a.name} and --{b.name} name two regions"
+        )

@@ -1,0 +1,1 @@
+"""Bringing two regions to the same rows: merge, its healing pass, retention."""
