@@ -2,9 +2,10 @@
 
 PostgreSQL's own hash functions follow a type's equality, which is coarser than its content: 1.0 and
 1.00 hash alike, so do -0 and 0, 'A' and 'a' of citext, one day and 24 hours, {1,2} and [0:1]={1,2};
-an enum hashes by the OID of its label. Such types are hashed by their text. What remains is hashed
-as it is: for those types equal means the same, on every server and in every release so far, which
-``probe`` proves before it is relied on.
+an enum hashes by the OID of its label. Such types are hashed by their text. Integers of 8 bytes, and
+the times that are made of them, are folded to 4 before they are hashed, so that 0 and 4294967297 hash
+alike: they are hashed by their bytes. What remains is hashed as it is: for those types equal means
+the same, on every server and in every release so far, which ``probe`` proves before it is relied on.
 """
 
 from __future__ import annotations
@@ -19,12 +20,24 @@ from accountdb.catalog.tables import Column
 from accountdb.pg.names import doubled
 
 _LENGTH = re.compile(r"\([0-9, -]+\)")
-_INTEGERS = frozenset({"smallint", "integer", "bigint", "oid"})
-_TIMES = frozenset({"date", "time without time zone", "timestamp without time zone", "timestamp with time zone"})
-_EXACT = _INTEGERS | _TIMES | {"boolean", "uuid", "bytea", '"char"'}
+_EXACT = frozenset({"smallint", "integer", "oid", "date", "boolean", "uuid", "bytea", '"char"'})
 _TEXTS = frozenset({"text", "character varying", "name"})
 _PADDED = frozenset({"character", "bpchar"})
-_ORDERED = _INTEGERS | _TIMES | {"uuid", "boolean", "bytea", "numeric"}
+# Hashed by the bytes that a function gives.
+_SENT = {
+    "bigint": "int8send",
+    "time without time zone": "time_send",
+    "timestamp without time zone": "timestamp_send",
+    "timestamp with time zone": "timestamptz_send",
+    # A cast to text would drop trailing spaces.
+    **dict.fromkeys(_PADDED, "bpcharsend"),
+    # Its text depends on lc_monetary.
+    "money": "cash_send",
+}
+_ORDERED = frozenset(
+    {"smallint", "integer", "bigint", "oid", "uuid", "boolean", "bytea", "numeric"}
+    | {"date", "time without time zone", "timestamp without time zone", "timestamp with time zone"}
+)
 
 _C = sql.SQL(' COLLATE pg_catalog."C"')
 
@@ -50,12 +63,8 @@ def value(column: Column) -> sql.Composable:
         return name
     if type_ in _TEXTS:
         return name + _C
-    if type_ in _PADDED:
-        # The cast to text would drop trailing spaces.
-        return sql.SQL("pg_catalog.bpcharsend({})").format(name)
-    if type_ == "money":
-        # Its text depends on lc_monetary.
-        return sql.SQL("pg_catalog.cash_send({})").format(name)
+    if type_ in _SENT:
+        return sql.SQL("pg_catalog.{}({})").format(sql.Identifier(_SENT[type_]), name)
     return as_text(column) + _C
 
 
@@ -77,8 +86,9 @@ def row_hash(columns: Sequence[Column], kind: HashKind) -> sql.Composable:
     if kind is HashKind.TEXT:
         return sql.SQL("('x' || pg_catalog.left(pg_catalog.md5({}::text), 16))::bit(64)::bigint").format(row)
     # The record hash is a sum of its columns' hashes: two rows that swap a value would keep most bits of
-    # the XOR of both. Hashed once more, nothing of a sum is left.
-    return sql.SQL("pg_catalog.hashint8extended(pg_catalog.hash_record_extended({}, 0), 0)").format(row)
+    # the XOR of both. Hashed once more, by its bytes, nothing of a sum is left.
+    once = sql.SQL("pg_catalog.hash_record_extended({}, 0)")
+    return once.format(sql.SQL("ROW(pg_catalog.int8send({}))").format(once.format(row)))
 
 
 def key(column: Column) -> sql.Composable:

@@ -6,20 +6,24 @@ psycopg.sql; t is the table, {key} what orders its rows, {hash} a row's 64 bits.
 SELECT pg_catalog.set_config(s.name, s.value, %(local)s)
 FROM (VALUES ('TimeZone', 'UTC'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'iso_8601'),
              ('extra_float_digits', '1'), ('bytea_output', 'hex'), ('lc_monetary', 'C'),
+             ('quote_all_identifiers', 'off'), ('standard_conforming_strings', 'on'),
              ('search_path', 'pg_catalog'), ('row_security', 'off'), ('client_encoding', 'UTF8'),
-             ('statement_timeout', '0'), ('idle_in_transaction_session_timeout', '0'), ('jit', 'off'),
-             ('work_mem', '32MB')) AS s (name, value);
+             ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '0'), ('jit', 'off'), ('work_mem', '32MB')) AS s (name, value)
+-- A setting that only newer servers know.
+WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL;
 
 -- facts --
 SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_encoding');
 
 -- probe --
--- Whether two servers hash alike: every type that is hashed as it is, and the hash over the hash.
-SELECT pg_catalog.hashint8extended(pg_catalog.hash_record_extended(ROW(
-    true, 1::smallint, -2, 3::bigint, 4::oid, 'x'::"char", 'name'::name COLLATE "C", 'text é中'::text COLLATE "C",
+-- Whether two servers hash alike: every type that is hashed as it is or by its bytes, and the hash over the hash.
+SELECT pg_catalog.hash_record_extended(ROW(pg_catalog.int8send(pg_catalog.hash_record_extended(ROW(
+    true, 1::smallint, -2, 4::oid, 'x'::"char", 'name'::name COLLATE "C", 'text é中'::text COLLATE "C",
     pg_catalog.repeat('long ', 50) COLLATE "C", '\x00ff'::bytea, '00000000-0000-4000-8000-00000000abcd'::uuid,
-    '2026-01-02'::date, '01:02:03.000004'::time, '2026-01-02 03:04:05.000006'::timestamp,
-    '2026-01-02 03:04:05.000006+00'::timestamptz, 'infinity'::timestamptz, NULL::int), 0), 0);
+    '2026-01-02'::date, pg_catalog.int8send(3), pg_catalog.time_send('01:02:03.000004'),
+    pg_catalog.timestamp_send('2026-01-02 03:04:05.000006'), pg_catalog.timestamptz_send('infinity'),
+    pg_catalog.bpcharsend('a '), pg_catalog.cash_send('1'), NULL::int), 0))), 0);
 
 -- readable --
 -- The columns that this role may not read.
