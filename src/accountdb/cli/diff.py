@@ -14,7 +14,7 @@ from accountdb.contract.masking import printable
 from accountdb.errors import UsageError
 from accountdb.render import output
 from accountdb.render.progress import meter
-from accountdb.setup.data import diff_regions
+from accountdb.setup.diffing import diff_regions
 
 Tables = Annotated[
     list[str] | None,
@@ -22,6 +22,17 @@ Tables = Annotated[
 ]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", metavar="TABLE", help="Leave a table out.")]
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=32, help="Connections to each region.")]
+
+Settle = Annotated[
+    float | None,
+    typer.Option(
+        "--settle",
+        metavar="SECONDS",
+        min=0,
+        help="How long rows that differ are looked at again, until what is under way has arrived"
+        " (default: 10 with streams, 0 without).",
+    ),
+]
 
 
 def diff(
@@ -36,16 +47,7 @@ def diff(
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="A,B", help="Only these columns; the key is always among them.")
     ] = None,
-    settle: Annotated[
-        float | None,
-        typer.Option(
-            "--settle",
-            metavar="SECONDS",
-            min=0,
-            help="How long rows that differ are looked at again, until what is under way has arrived"
-            " (default: 10 with streams, 0 without).",
-        ),
-    ] = None,
+    settle: Settle = None,
     jobs: Jobs = 2,
     hash_: Annotated[
         HashKind | None,
@@ -70,7 +72,7 @@ def diff(
             found = diff_regions(regions, chosen, document.add, watch)
             document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
         else:
-            found = diff_regions(regions, chosen, _tell_row, watch)
+            found = diff_regions(regions, chosen, tell_row, watch)
     if not json:
         _tell_tables(tuple(regions), found)
     return 0 if _equal(found) else 1
@@ -87,7 +89,8 @@ def _equal(found: tuple[TableResult, ...]) -> bool:
     return all(result.equal for result in found)
 
 
-def _tell_row(row: Finding) -> None:
+def tell_row(row: Finding) -> None:
+    """One row that differs, on a line."""
     key = " ".join(f"{name}={printable(shortened(text))}" for name, text in row.key.items())
     values = [
         f"{name} ({' | '.join(f'{region} {_shown(text)}' for region, text in texts.items())})"

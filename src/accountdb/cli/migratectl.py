@@ -46,6 +46,7 @@ COMMANDS = {
     "status": ("status", "status"),
     "diff": ("diff", "diff"),
     "merge": ("merge", "merge"),
+    "undo": ("merge", "undo"),
     "purge": ("merge", "purge"),
     "demo": ("demo", "demo"),
     "region": ("region", "app"),

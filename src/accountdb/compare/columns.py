@@ -115,5 +115,19 @@ def key_value(column: Column, text: sql.Composable) -> sql.Composable:
     return sql.SQL("{}::{}").format(text, sql.SQL(key_type(column)))
 
 
+def same_key(column: Column, text: sql.Composable) -> list[sql.Composable]:
+    """What holds where ``t.column`` is ``text`` (an SQL expression), by the primary key's index where it serves."""
+    equal = sql.SQL("{} = {}")
+    found: list[sql.Composable] = []
+    if "." not in column.base_type:
+        # By the type below a domain, whose checks are nobody's business here. Of a type that is not
+        # PostgreSQL's own nobody knows in which schema its operator is.
+        found.append(equal.format(_name(column), sql.SQL("{}::{}").format(text, sql.SQL(column.base_type))))
+    if not indexed(column):
+        # The type's equality may be coarser than its text.
+        found.append(equal.format(key(column), key_value(column, text)))
+    return found
+
+
 def _name(column: Column) -> sql.Composable:
     return sql.SQL("t.{}").format(doubled(sql.Identifier(column.name)))

@@ -23,7 +23,7 @@ from accountdb.sql import block
 # Waits until all has arrived that was committed when it was called, at most so many seconds.
 Wait = Callable[[float], None]
 
-_Seen = tuple[Key, Sight | None, Sight | None]
+Seen = tuple[Key, Sight | None, Sight | None]
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Comparison:
 
 
 @contextmanager
-def comparison(dsns: dict[str, str], options: Options) -> Iterator[Comparison]:
+def comparison(dsns: dict[str, str], options: Options, *, connections: int = 1) -> Iterator[Comparison]:
     """Connect to two regions and check that they can be compared, before a row is read.
 
     Raises UsageError and Refused for what is wrong with the request, ConnectError for a region that
     does not answer.
     """
     with ExitStack() as stack:
-        a, b = (stack.enter_context(open_region(name, dsn)) for name, dsn in dsns.items())
+        a, b = (stack.enter_context(open_region(name, dsn, connections)) for name, dsn in dsns.items())
         check_distinct(a, b)
         kind = negotiate(a, b, options.hash_kind)
         found = shapes(a, b, options)
@@ -85,17 +85,17 @@ def diff(
     watch = watch or Unwatched()
     rows: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
-        seen: dict[str, Spool[_Seen]] = {}
+        seen: dict[str, Spool[Seen]] = {}
         with first_look(found, options.jobs) as look:
             for shape in found.shapes:
                 watch.stage(shape.title, look.estimate(shape))
                 parts = look.parts(shape, options.where, watch)
                 rows[shape.title] = dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True))
-                spool = stack.enter_context(closing(Spool[_Seen]()))
+                spool = stack.enter_context(closing(Spool[Seen]()))
                 for pair in look.rows(shape, parts, options.where):
-                    spool.add((pair.key, _unranked(pair.a), _unranked(pair.b)))
+                    spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
                 seen[shape.title] = spool
-        changing = _settle(found, options, seen, wait, watch, stack)
+        changing = settle(found, options.where, options.settle_s or 0.0, seen, wait, watch, stack)
         return tuple(
             _tell_table(found, options, shape, seen[shape.title], rows[shape.title], changing[shape.title], tell)
             for shape in found.shapes
@@ -118,9 +118,11 @@ class FirstLook:
         """One table's parts."""
         return read_parts(self.a, self.b, shape, measure(self.a, self.b, shape), self.found.kind, where, watch)
 
-    def rows(self, shape: Shape, parts: Parts, where: str | None) -> Iterator[Pair]:
-        """The rows that differ."""
-        return differing_rows(self.a, self.b, shape, parts, self.found.kind, where)
+    def rows(
+        self, shape: Shape, parts: Parts, where: str | None, wanted: Sequence[int] | None = None
+    ) -> Iterator[Pair]:
+        """The rows that differ, in the ``wanted`` parts (None: in all that do)."""
+        return differing_rows(self.a, self.b, shape, parts, self.found.kind, where, wanted)
 
 
 @contextmanager
@@ -132,33 +134,39 @@ def first_look(found: Comparison, jobs: int) -> Iterator[FirstLook]:
         yield FirstLook(found, a, b)
 
 
-def _unranked(hash_: int | None) -> Sight | None:
+def unranked(hash_: int | None) -> Sight | None:
+    """What the first look saw of a row."""
     return None if hash_ is None else Sight(hash_, None)
 
 
-def _settle(
-    found: Comparison, options: Options, seen: dict[str, Spool[_Seen]], wait: Wait, watch: Watch, stack: ExitStack
+def settle(
+    found: Comparison,
+    where: str | None,
+    settle_s: float,
+    seen: dict[str, Spool[Seen]],
+    wait: Wait,
+    watch: Watch,
+    stack: ExitStack,
 ) -> dict[str, set[Key]]:
     """Look again until every row is equal or stays as it is; what changes to the end is returned by table.
 
-    Replaces the spools in ``seen`` by those of the rows that differ.
+    Replaces the spools in ``seen`` by those of the rows that differ; ``stack`` closes them.
     """
-    settle_s = options.settle_s or 0.0
     changing: dict[str, set[Key]] = {title: set() for title in seen}
     deadline = time.monotonic() + settle_s
     again = {title: spool for title, spool in seen.items() if spool.count}
     if not again or not settle_s:
         return changing
     by_title = {shape.title: shape for shape in found.shapes}
-    differing = {title: stack.enter_context(closing(Spool[_Seen]())) for title in again}
+    differing = {title: stack.enter_context(closing(Spool[Seen]())) for title in again}
     while again:
         watch.stage(f"{sum(spool.count for spool in again.values())} rows once more")
         wait(max(deadline - time.monotonic(), 0.1))
         late = time.monotonic() > deadline
-        later: dict[str, Spool[_Seen]] = {}
+        later: dict[str, Spool[Seen]] = {}
         for title, spool in again.items():
-            moving = stack.enter_context(closing(Spool[_Seen]()))
-            for row, verdict in _looked_again(found.looker(by_title[title], options.where), spool):
+            moving = stack.enter_context(closing(Spool[Seen]()))
+            for row, verdict in _looked_again(found.looker(by_title[title], where), spool):
                 if verdict is Verdict.CHANGING and not late:
                     moving.add(row)
                 elif verdict is not Verdict.EQUAL:
@@ -172,7 +180,7 @@ def _settle(
     return changing
 
 
-def _looked_again(looker: Looker, spool: Spool[_Seen]) -> Iterator[tuple[_Seen, Verdict]]:
+def _looked_again(looker: Looker, spool: Spool[Seen]) -> Iterator[tuple[Seen, Verdict]]:
     for batch in spool.batches():
         for (key, *before), now in zip(batch, looker.sights([row[0] for row in batch]), strict=True):
             yield (key, *now), judge((before[0], before[1]), now)
@@ -182,7 +190,7 @@ def _tell_table(
     found: Comparison,
     options: Options,
     shape: Shape,
-    spool: Spool[_Seen],
+    spool: Spool[Seen],
     rows: dict[str, int],
     changing: set[Key],
     tell: Callable[[Finding], None],

@@ -98,12 +98,7 @@ class Looker:
         names = [f"k{n}" for n in range(len(self.shape.key))]
         match = []
         for column, name in zip(self.shape.key, names, strict=True):
-            text = sql.SQL("w." + name)
-            equal = sql.SQL("t.{} = {}::{}")
-            match.append(equal.format(doubled(sql.Identifier(column.name)), text, doubled(sql.SQL(column.type))))
-            if not columns.indexed(column):
-                # Where the type's equality is coarser than its text.
-                match.append(sql.SQL("{} = {}").format(columns.key(column), columns.key_value(column, text)))
+            match += columns.same_key(column, sql.SQL("w." + name))
         return sql.SQL(block(FILE, "look")).format(
             hash=columns.row_hash(self.shape.columns, self.kind),
             more=more,

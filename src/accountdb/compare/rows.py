@@ -26,10 +26,19 @@ _SCAN_SHARE = 0.1
 
 
 def differing_rows(
-    a: Region, b: Region, shape: Shape, parts: Parts, kind: HashKind, where: str | None
+    a: Region,
+    b: Region,
+    shape: Shape,
+    parts: Parts,
+    kind: HashKind,
+    where: str | None,
+    wanted: Sequence[int] | None = None,
 ) -> Iterator[Pair]:
-    """The rows that differ, part by part, by key within a part. Holds a part of each region in memory."""
-    wanted = parts.differing
+    """The rows of the ``wanted`` parts (None: of those that differ) that do, part by part, by key within a part.
+
+    Holds a part of each region in memory.
+    """
+    wanted = parts.differing if wanted is None else wanted
     if not wanted:
         return
     streams = [_Stream(region, shape, parts, wanted, kind, where) for region in (a, b)]
@@ -108,7 +117,7 @@ def _query(
 ) -> tuple[sql.Composed, dict[str, object]]:
     names = [f"k{n}" for n in range(len(shape.key))]
     hash_ = columns.row_hash(shape.columns, kind)
-    if _few(parts, wanted) and all(map(columns.indexed, shape.key)):
+    if few(parts, wanted) and all(map(columns.indexed, shape.key)):
         return _by_index(shape, parts, wanted, hash_, where)
     statement = sql.SQL(block(FILE, "rows_by_scan")).format(
         aliases=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in names),
@@ -122,7 +131,8 @@ def _query(
     return statement, {"parts": list(wanted)}
 
 
-def _few(parts: Parts, wanted: Sequence[int]) -> bool:
+def few(parts: Parts, wanted: Sequence[int]) -> bool:
+    """Whether some parts are so small a share of a table that its index serves them better than a look at all."""
     rows = sum(side.get(part, (0, 0))[0] for part in wanted for side in (parts.a, parts.b))
     return rows <= _SCAN_SHARE * (parts.rows(parts.a) + parts.rows(parts.b))
 

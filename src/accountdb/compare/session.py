@@ -60,13 +60,15 @@ def prepare(conn: Connection) -> None:
 
 
 @contextmanager
-def open_region(name: str, dsn: str) -> Iterator[Region]:
-    """A region with one connection, in autocommit: each statement sees what is committed by then."""
-    with connect(dsn, name=f"--{name}", autocommit=True) as conn, named(name, dsn):
-        prepare(conn)
+def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
+    """A region with connections in autocommit: each statement sees what is committed by then."""
+    with ExitStack() as stack, named(name, dsn):
         idle: SimpleQueue[Connection] = SimpleQueue()
-        idle.put(conn)
-        yield Region(name, dsn, conn, idle)
+        conns = [stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True)) for _ in range(connections)]
+        for conn in conns:
+            prepare(conn)
+            idle.put(conn)
+        yield Region(name, dsn, conns[0], idle)
 
 
 @contextmanager

@@ -91,14 +91,14 @@ def _found(region: Region, options: Options) -> dict[tuple[str, str], Table]:
     if not options.tables:
         with region.use() as conn:
             return {(t.schema, t.name): t for t in candidates(read_tables(conn), options.exclude)}
-    wanted = [_split(name) for name in options.tables]
+    wanted = [split_name(name) for name in options.tables]
     with region.use() as conn:
         read = {schema: read_tables(conn, schema) for schema in {schema for schema, _ in wanted}}
     tables = {(t.schema, t.name): t for found in read.values() for t in found}
     return {name: tables[name] for name in wanted if name in tables}
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """``schema.table`` or ``table``. A table whose own name has a dot is told by its schema."""
     schema, dot, table = name.partition(".")
     return (schema, table) if dot else ("public", name)
@@ -119,7 +119,7 @@ def _check_present(
 
 
 def _check_asked(a: Region, b: Region, options: Options, names: set[tuple[str, str]]) -> None:
-    unknown = [name for name in options.tables if _split(name) not in names]
+    unknown = [name for name in options.tables if split_name(name) not in names]
     if unknown:
         raise UsageError(
             f"no such table in {a.name} and {b.name}: {', '.join(unknown)}",

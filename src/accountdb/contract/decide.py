@@ -40,6 +40,11 @@ class Part:
     heir: UUID | None = None
     """The row that this one's dead copy was merged into."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether the region has anything to do."""
+        return self.action is not Action.KEEP
+
 
 @dataclass(frozen=True)
 class Decision:

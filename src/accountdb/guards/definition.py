@@ -13,7 +13,13 @@ from accountdb.guards import children, claiming, referring
 from accountdb.guards.template import filled, names_of, quoted
 
 # The triggers that make up a guard, with the mode that each has to be in.
-TRIGGERS = {"accountdb_guard": "R", "accountdb_bury": "O", "accountdb_revive": "O", "accountdb_truncate": "O"}
+TRIGGERS = {
+    "accountdb_guard": "R",
+    "accountdb_apply": "O",
+    "accountdb_bury": "O",
+    "accountdb_revive": "O",
+    "accountdb_truncate": "O",
+}
 _MAX_IDENTIFIER_BYTES = 63
 
 

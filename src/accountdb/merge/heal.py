@@ -8,22 +8,16 @@ happens in between. Run again, it changes nothing.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from graphlib import CycleError, TopologicalSorter
-from uuid import UUID
 
-import psycopg
-from psycopg import sql
-
-from accountdb.catalog.tables import Table, read_tables
-from accountdb.contract.decide import Action, Copy, Decision, Part, decide
-from accountdb.contract.row_contract import candidates, violations
-from accountdb.contract.row_order import RowStamp
-from accountdb.errors import MissingRightError
-from accountdb.pg.connect import Connection
+from accountdb.catalog.tables import Table
+from accountdb.compare.diff import Comparison
+from accountdb.compare.model import Key, Shape
+from accountdb.compare.session import Region
+from accountdb.merge.rows import Judged, Regions, decisions
+from accountdb.merge.run import close_healed
+from accountdb.merge.writer import Writer
 from accountdb.sql import block
 
 _FILE = "merge/heal.sql"
@@ -44,166 +38,61 @@ class HealReport:
     different: tuple[tuple[str, str], ...]
 
 
-def heal(regions: Mapping[str, Connection], run_dry: Callable[[], None], *, within_s: float = 86_400.0) -> HealReport:
+def heal(
+    found: Comparison,
+    tables: Mapping[str, Table],
+    writers: Mapping[str, Sequence[Writer]],
+    run_dry: Callable[[], None],
+    *,
+    within_s: float = 86_400.0,
+) -> HealReport:
     """Heal what conflicts and tombstones of the last ``within_s`` seconds name, and what is open.
 
-    ``regions`` are two connections by name, outside a transaction; the roles may set
-    session_replication_role (a superuser). ``run_dry`` returns when each region has applied all
+    ``found`` has its tables parents first. ``run_dry`` returns when each region has applied all
     that the other had committed when it was called, and raises otherwise: a tombstone that was
     read before it is then never ahead of the changes that it followed, of a child moved away
-    before its parent was deleted, say. Raises MissingRightError where a role may not heal.
+    before its parent was deleted, say.
     """
-    (name_a, a), (name_b, b) = regions.items()
-    for name, conn in regions.items():
-        _prepare(name, conn)
-    tables = _ordered([t for t in candidates(read_tables(a)) if not violations(t)])
-    written = {name_a: 0, name_b: 0}
-    looked_at: set[tuple[str, str, UUID]] = set()
-    different: tuple[tuple[str, str], ...] = ()
-    before: list[tuple[Table, UUID, Decision]] = []
+    a, b = found.names
+    regions = Regions(tables, writers[a][0], writers[b][0])
+    written = {a: 0, b: 0}
+    looked_at: set[tuple[str, str, str]] = set()
+    before: list[tuple[Shape, Judged]] = []
+    work: list[tuple[Shape, Judged]] = []
     rounds = 0
     while rounds < _MAX_ROUNDS:
         rounds += 1
-        named = _named(regions.values(), within_s)
+        named = _named((found.a, found.b), within_s)
         looked_at |= named
         run_dry()
-        decisions = [(t, *d) for t in tables for d in _decisions(t, a, b, _keys(named, t))]
-        different = tuple((t.name, str(key)) for t, key, _ in decisions)
-        if not decisions or decisions == before:
+        work = [(shape, one) for shape in found.shapes for one in decisions(found, shape, _keys(named, shape))]
+        if not work or work == before:
             # What comes out the same again waits for something else: an orphan for its parent, say.
             break
-        before = decisions
-        written[name_a] += _apply(a, [(t, d.a) for t, _, d in decisions])
-        written[name_b] += _apply(b, [(t, d.b) for t, _, d in decisions])
-    for table in tables:
-        for conn in regions.values():
-            _close(conn, table, _keys(looked_at, table))
-    return HealReport(len(looked_at), rounds, written, different)
+        before = work
+        _apply(regions, found.shapes, work)
+        for _, one in work:
+            written[a] += one.decision.a.acts
+            written[b] += one.decision.b.acts
+    close_healed(writers, tables)
+    return HealReport(len(looked_at), rounds, written, tuple((shape.name, one.key[0]) for shape, one in work))
 
 
-def _close(conn: Connection, table: Table, keys: list[UUID]) -> None:
-    """Close the conflicts of rows that could not be stored and are there now."""
-    if keys:
-        statement = sql.SQL(block(_FILE, "close")).format(table=_doubled(table.identifier))
-        conn.execute(statement, {"schema": table.schema, "table": table.name, "keys": keys})
-        conn.commit()
+def _apply(regions: Regions, shapes: Sequence[Shape], work: Sequence[tuple[Shape, Judged]]) -> None:
+    """Writes parents first, then deletes children first: a child that has moved is there before its old parent goes."""
+    for shape in shapes:
+        regions.write(shape, [one for of, one in work if of is shape])
+    for shape in reversed(shapes):
+        regions.delete(shape, [one for of, one in work if of is shape])
 
 
-def _prepare(name: str, conn: Connection) -> None:
-    try:
-        conn.execute(block(_FILE, "session"))
-        conn.commit()
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise MissingRightError(
-            f"{name}: role {conn.info.user} may not set session_replication_role",
-            hint="use an administrator, or on PostgreSQL 15 and later:"
-            f" GRANT SET ON PARAMETER session_replication_role TO {conn.info.user}",
-        ) from error
-
-
-def _ordered(tables: Sequence[Table]) -> list[Table]:
-    """Parents before children; tables in a cycle of references as they come."""
-    by_name = {(t.schema, t.name): t for t in tables}
-    graph = {
-        name: {r.parent for r in t.references if r.parent in by_name and r.parent != name}
-        for name, t in by_name.items()
-    }
-    try:
-        return [by_name[name] for name in TopologicalSorter(graph).static_order()]
-    except CycleError:
-        return list(tables)
-
-
-def _named(conns: Iterable[Connection], within_s: float) -> set[tuple[str, str, UUID]]:
-    found: set[tuple[str, str, UUID]] = set()
-    for conn in conns:
-        found.update(conn.execute(block(_FILE, "named"), {"seconds": within_s}).fetchall())
-        conn.commit()
+def _named(regions: Iterable[Region], within_s: float) -> set[tuple[str, str, str]]:
+    found: set[tuple[str, str, str]] = set()
+    for region in regions:
+        with region.use() as conn:
+            found.update(conn.execute(block(_FILE, "named"), {"seconds": within_s}).fetchall())
     return found
 
 
-def _keys(named: Iterable[tuple[str, str, UUID]], table: Table) -> list[UUID]:
-    return [key for schema, name, key in named if (schema, name) == (table.schema, table.name)]
-
-
-def _decisions(table: Table, a: Connection, b: Connection, keys: list[UUID]) -> list[tuple[UUID, Decision]]:
-    """What is to be done for the named rows of one table: nothing for those that are equal."""
-    if not keys:
-        return []
-    copies_a, copies_b = _copies(a, table, keys), _copies(b, table, keys)
-    dead: defaultdict[UUID, dict[datetime, UUID | None]] = defaultdict(dict)
-    for conn in (a, b):
-        values = {"schema": table.schema, "table": table.name, "keys": keys}
-        for key, created_at, winner in conn.execute(block(_FILE, "dead"), values):
-            dead[key][created_at] = winner or dead[key].get(created_at)
-        conn.commit()
-    found = ((key, decide(copies_a.get(key), copies_b.get(key), dead[key])) for key in keys)
-    return [(key, decision) for key, decision in found if not decision.settled]
-
-
-def _copies(conn: Connection, table: Table, keys: list[UUID]) -> dict[UUID, Copy]:
-    query = sql.SQL(block(_FILE, "copies")).format(
-        table=_doubled(table.identifier),
-        generated=sql.Literal([c.name for c in table.generated]) + sql.SQL("::text[]"),
-        values=sql.SQL(", ").join(
-            sql.SQL("t.{}::text").format(_doubled(sql.Identifier(name))) for name in _columns(table)
-        ),
-    )
-    return {
-        uuid: Copy(uuid, created_at, RowStamp(version, updated_at, origin_node, content), tuple(values))
-        for uuid, created_at, version, updated_at, origin_node, content, values in conn.execute(query, {"keys": keys})
-    }
-
-
-def _columns(table: Table) -> list[str]:
-    """The writable columns by name: both regions take them in this order, whatever their own is."""
-    return sorted(column.name for column in table.columns if not column.generated)
-
-
-def _apply(conn: Connection, work: Sequence[tuple[Table, Part]]) -> int:
-    """One region's part, in one transaction: writes parents first, then deletes children first.
-
-    In this order a child that has moved to another parent is there before its old one goes.
-    Everything goes through the region's guard, which judges by what stands there by then: a plan
-    that a newer change has overtaken does no harm.
-    """
-    count = 0
-    with conn.transaction():
-        for table, part in work:
-            if part.action in (Action.INSERT, Action.UPDATE) and part.result is not None:
-                _write(conn, table, part.action, part.result)
-                count += 1
-        for table, part in reversed(work):
-            if part.action is Action.DELETE and part.own is not None:
-                _delete(conn, table, part.own, part.heir)
-                count += 1
-    return count
-
-
-def _delete(conn: Connection, table: Table, own: Copy, heir: UUID | None) -> None:
-    names = {
-        "table": _doubled(table.identifier),
-        "schema_name": _doubled(sql.Literal(table.schema)),
-        "table_name": _doubled(sql.Literal(table.name)),
-    }
-    conn.execute(block(_FILE, "merged_into"), (heir,))
-    for step in ("bury", "delete"):
-        conn.execute(sql.SQL(block(_FILE, step)).format(**names), (own.uuid, own.created_at))
-    conn.execute(block(_FILE, "merged_into"), (None,))
-
-
-def _write(conn: Connection, table: Table, action: Action, copy: Copy) -> None:
-    types = {column.name: column.type for column in table.columns}
-    names = _columns(table)
-    statement = sql.SQL(block(_FILE, action.value)).format(
-        table=_doubled(table.identifier),
-        columns=sql.SQL(", ").join(_doubled(sql.Identifier(name)) for name in names),
-        values=sql.SQL(", ").join(sql.SQL("%s::text::{}").format(sql.SQL(types[name])) for name in names),
-    )
-    key = (copy.uuid,) if action is Action.UPDATE else ()
-    conn.execute(statement, (*copy.values, *key))
-
-
-def _doubled(name: sql.Composable) -> sql.SQL:
-    """A name for a statement with parameters, in which a % stands twice."""
-    return sql.SQL(name.as_string().replace("%", "%%"))
+def _keys(named: Iterable[tuple[str, str, str]], shape: Shape) -> list[Key]:
+    return sorted((key,) for schema, name, key in named if (schema, name) == (shape.schema, shape.name))

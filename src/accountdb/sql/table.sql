@@ -21,6 +21,7 @@ CREATE TRIGGER {trigger} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION 
 
 -- drop_guard --
 DROP TRIGGER IF EXISTS accountdb_guard ON {table};
+DROP TRIGGER IF EXISTS accountdb_apply ON {table};
 DROP TRIGGER IF EXISTS accountdb_bury ON {table};
 DROP TRIGGER IF EXISTS accountdb_revive ON {table};
 DROP TRIGGER IF EXISTS accountdb_truncate ON {table};

@@ -323,15 +323,25 @@ GRANT EXECUTE ON FUNCTION accountdb.record_conflict(text, text, text, uuid, text
 {related}
 
 -- triggers --
+-- A replication worker, or a merge with the right to be like one, fires accountdb_guard; a merge by an
+-- ordinary role, which sets accountdb.apply, fires accountdb_apply. Neither is asked about rows that a
+-- merge has judged already (accountdb.judged): the condition costs less than the call.
 CREATE OR REPLACE TRIGGER accountdb_guard BEFORE INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH ROW EXECUTE FUNCTION {function}();
+    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.judged', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION {function}();
 ALTER TABLE {table} ENABLE REPLICA TRIGGER accountdb_guard;
 COMMENT ON TRIGGER accountdb_guard ON {table} IS {comment};
+CREATE OR REPLACE TRIGGER accountdb_apply BEFORE INSERT OR UPDATE OR DELETE ON {table}
+    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.apply', true) = 'on'
+                       AND pg_catalog.current_setting('accountdb.judged', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION {function}();
+COMMENT ON TRIGGER accountdb_apply ON {table} IS {comment};
 CREATE OR REPLACE TRIGGER accountdb_bury BEFORE DELETE ON {table}
     FOR EACH ROW EXECUTE FUNCTION {capture}();
 COMMENT ON TRIGGER accountdb_bury ON {table} IS {comment};
 CREATE OR REPLACE TRIGGER accountdb_revive BEFORE INSERT ON {table}
-    FOR EACH ROW EXECUTE FUNCTION accountdb.revive();
+    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.apply', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION accountdb.revive();
 COMMENT ON TRIGGER accountdb_revive ON {table} IS {comment};
 CREATE OR REPLACE TRIGGER accountdb_truncate BEFORE TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION accountdb.refuse_truncate();

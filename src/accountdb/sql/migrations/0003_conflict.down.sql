@@ -5,7 +5,7 @@ DECLARE
 BEGIN
     FOR made IN
         SELECT t.tgname, t.tgrelid::regclass AS on_table FROM pg_catalog.pg_trigger AS t
-        WHERE NOT t.tgisinternal AND t.tgname IN ('accountdb_guard', 'accountdb_bury', 'accountdb_revive', 'accountdb_truncate')
+        WHERE NOT t.tgisinternal AND t.tgname IN ('accountdb_guard', 'accountdb_apply', 'accountdb_bury', 'accountdb_revive', 'accountdb_truncate')
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.on_table);
     END LOOP;

@@ -1,4 +1,4 @@
-"""The data of regions with running streams: compared, merged, healed."""
+"""``migratectl diff`` over running streams, and how long to wait for what they carry."""
 
 from __future__ import annotations
 
@@ -10,25 +10,11 @@ from contextlib import ExitStack, contextmanager
 from accountdb.compare.diff import Wait, comparison, diff
 from accountdb.compare.model import Finding, Options, TableResult, Watch
 from accountdb.errors import AccountdbError
-from accountdb.merge.heal import HealReport, heal
 from accountdb.pg.connect import connect
 from accountdb.replication.drain import run_dry
 from accountdb.replication.engine import standing
 
-_SETTLE_S = 10.0
-
-
-def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: float = 30.0) -> HealReport:
-    """Heal two regions, given by name and DSN. Both streams must run: it waits for what they still carry.
-
-    Raises AccountdbError where they do not run dry within ``patience_s``; nothing was written then
-    that the next pass would not find as it is.
-    """
-    with ExitStack() as stack:
-        conns = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
-        # Looking at slots is best done by sessions of their own: heal holds transactions open.
-        marks = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
-        return heal(conns, lambda: run_dry(marks, within_s=patience_s), within_s=within_s)
+SETTLE_S = 10.0
 
 
 def diff_regions(
@@ -39,14 +25,14 @@ def diff_regions(
     Rows that differ are looked at again once the streams have brought what was under way, for
     ``options.settle_s`` seconds at most; None is 10 where there are streams, else 0.
     """
-    with comparison(dict(regions), options) as found, _streams(regions) as (joined, wait):
+    with comparison(dict(regions), options) as found, streams(regions) as (joined, wait):
         if options.settle_s is None:
-            options = dataclasses.replace(options, settle_s=_SETTLE_S if joined else 0.0)
+            options = dataclasses.replace(options, settle_s=SETTLE_S if joined else 0.0)
         return diff(found, options, wait, tell, watch)
 
 
 @contextmanager
-def _streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
+def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
     """Whether both regions follow each other, and how to wait for what they still carry."""
     with ExitStack() as stack:
         marks = {

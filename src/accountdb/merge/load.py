@@ -1,0 +1,206 @@
+"""Rows that one region lacks: carried over in the server's own format, many to a transaction.
+
+Three ways in, from the fastest. A table that is empty is loaded whole, in key order, its secondary
+indexes made afterwards, in one transaction that holds it alone. Rows that take nothing from others
+go in by sets. What is left is settled by the guard, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from accountdb.catalog.tables import Reference, Table
+from accountdb.compare.model import Key, Watch
+from accountdb.compare.session import Region
+from accountdb.merge.recording import Recorder
+from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_name, title, writable
+from accountdb.pg.connect import Connection
+from accountdb.pg.names import doubled
+from accountdb.sql import block
+
+_CHUNK_BYTES = 128 * 1024
+_LOCK_WAIT = "3s"
+_STEP = 5000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of one table in the region that has them."""
+
+    region: Region
+    table: Table
+    query: sql.Composed
+    values: dict[str, object]
+    format: str
+
+    def send(self, conn: Connection, into: sql.Identifier, watch: Watch) -> None:
+        """COPY from the source straight into a table of ``conn``'s region."""
+        receive = sql.SQL(block(FILE, "receive")).format(
+            into=into,
+            columns=sql.SQL(", ").join(map(sql.Identifier, writable(self.table))),
+            format=sql.SQL(self.format),
+        )
+        with (
+            self.region.use() as source,
+            source.cursor() as out,
+            conn.cursor() as back,
+            out.copy(self.query, self.values) as rows,
+            back.copy(receive) as copy,
+        ):
+            waiting: list[bytes] = []
+            size = count = 0
+            while data := rows.read():
+                waiting.append(bytes(data))
+                size += len(data)
+                if size >= _CHUNK_BYTES:
+                    copy.write(b"".join(waiting))
+                    count += len(waiting)
+                    waiting, size = [], 0
+                    if count >= _STEP:
+                        watch.advance(count)
+                        count = 0
+            copy.write(b"".join(waiting))
+            watch.advance(count + len(waiting))
+
+
+def format_for(table: Table) -> str:
+    """The COPY format. Types that users made have other OIDs in every database, which binary carries along."""
+    return "text" if any("." in column.type or "." in column.base_type for column in table.columns) else "binary"
+
+
+def by_range(region: Region, table: Table, low: Key | None, high: Key | None) -> Source:
+    """The rows from key ``low`` to below ``high`` that are not dead there; None has no bound."""
+    limits = [
+        sql.SQL("t.uuid {} %({})s::text::uuid").format(sql.SQL(operator), sql.SQL(name))
+        for name, operator, bound in (("low", ">=", low), ("high", "<", high))
+        if bound is not None
+    ]
+    values: dict[str, object] = {"low": low and low[0], "high": high and high[0], **title(table)}
+    range_ = sql.SQL(" AND ").join(limits) if limits else sql.SQL("true")
+    form = format_for(table)
+    return Source(region, table, filled("source_range", table, range=range_, format=sql.SQL(form)), values, form)
+
+
+def by_keys(region: Region, table: Table, keys: Sequence[Key]) -> Source:
+    """Some rows by their keys."""
+    form = format_for(table)
+    query = filled("source_keys", table, format=sql.SQL(form))
+    return Source(region, table, query, {"keys": [key[0] for key in keys]}, form)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Brings rows into one region."""
+
+    writer: Writer
+    recorder: Recorder | None = field(repr=False)
+    watch: Watch = field(repr=False)
+
+    def insert(self, source: Source) -> int:
+        """Insert what is not there, in one transaction. Returns the rows that went in without a judge."""
+        return self.writer.run(lambda conn: self._insert(conn, source))
+
+    def _insert(self, conn: Connection, source: Source) -> int:
+        table = source.table
+        make_stage(conn, table)
+        source.send(conn, stage_name(table), self.watch)
+        inserted = 0
+        if all(index.immediate for index in table.unique_indexes):
+            judged(conn, True)
+            inserted = new = self._insert_new(conn, table)
+            while new and any(reference.parent == reference.child for reference in table.references):
+                # Children of rows that have come in just now.
+                new = self._insert_new(conn, table)
+                inserted += new
+            judged(conn, False)
+        rest = [uuid for (uuid,) in conn.execute(filled("leftover", table), {"unused": None})]
+        if rest:
+            statement = filled("insert_rest", table)
+            if self.recorder:
+                with self.recorder.recorded(conn, table, rest, staged=True):
+                    conn.execute(statement, {"unused": None})
+            else:
+                conn.execute(statement, {"unused": None})
+        return inserted
+
+    def _insert_new(self, conn: Connection, table: Table) -> int:
+        parents = [filled("parent", table, **_reference(r, "s")) for r in table.references]
+        returning = sql.SQL(block(FILE, "returning") if self.recorder else "")
+        statement = filled("insert_new", table, parents=sql.SQL("\n  ").join(parents), returning=returning)
+        cursor = conn.execute(statement, title(table))
+        if self.recorder:
+            self.recorder.inserted(table, cursor.fetchall())
+        return cursor.rowcount
+
+    def fill(self, source: Source) -> int | None:
+        """Load an empty table whole. None, and nothing done, where it may not be locked or is not empty.
+
+        Nobody reads or writes the table until it is done. A worker only: foreign keys are checked
+        once at the end, and guards need not be asked about a table that holds nothing.
+        """
+        try:
+            with self.writer.conn.transaction():
+                return self._fill(self.writer.conn, source)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
+            return None
+
+    def _fill(self, conn: Connection, source: Source) -> int | None:
+        table = source.table
+        owned = conn.execute(block(FILE, "owned"), title(table)).fetchone()
+        if not (self.writer.worker and owned and owned[0]):
+            return None
+        conn.execute("SELECT pg_catalog.set_config('lock_timeout', %s, true)", (_LOCK_WAIT,))
+        conn.execute(filled("lock_empty", table), {"unused": None})
+        row = conn.execute(filled("holds_rows", table), {"unused": None}).fetchone()
+        if row is None or row[0]:
+            return None
+        judged(conn, True)
+        indexes = conn.execute(block(FILE, "deferrable_indexes"), title(table)).fetchall()
+        for name, _, _ in indexes:
+            index = sql.Identifier(table.schema, name)
+            conn.execute(sql.SQL(block(FILE, "drop_index")).format(index=index))
+        source.send(conn, table.identifier, self.watch)
+        conn.execute("SELECT pg_catalog.set_config('maintenance_work_mem', '128MB', true)")
+        for name, definition, comment in indexes:
+            conn.execute(definition.encode())
+            if comment is not None:
+                index = sql.Identifier(table.schema, name)
+                statement = sql.SQL(block(FILE, "comment_index")).format(index=index, comment=sql.Literal(comment))
+                conn.execute(statement)
+        _check_loaded(conn, table)
+        cursor = conn.execute(filled("stamps", table), {"unused": None}) if self.recorder else None
+        while cursor and self.recorder and (stamps := cursor.fetchmany(_STEP)):
+            self.recorder.inserted(table, stamps)
+        conn.execute(filled("analyze", table), {"unused": None})
+        count = conn.execute(filled("count_rows", table), {"unused": None}).fetchone()
+        return int(count[0]) if count else 0
+
+
+def _check_loaded(conn: Connection, table: Table) -> None:
+    """Take out again what is dead here and what has no parent here, until nothing more follows."""
+    removed = True
+    while removed:
+        removed = conn.execute(filled("remove_dead", table), title(table)).rowcount > 0
+        for reference in table.references:
+            statement = filled("remove_orphans", table, **_reference(reference, "t"))
+            removed |= conn.execute(statement, {"unused": None}).rowcount > 0
+
+
+def _reference(reference: Reference, alias: str) -> dict[str, sql.Composable]:
+    """A foreign key as conditions over the child under ``alias`` and the parent p."""
+    child = [sql.SQL(alias + ".") + doubled(sql.Identifier(name)) for name in reference.child_columns]
+    match = [
+        sql.SQL("p.{} OPERATOR({}.{}) {}").format(
+            doubled(sql.Identifier(parent)), doubled(sql.Identifier(schema)), doubled(sql.SQL(operator)), column
+        )
+        for (parent, (schema, operator), _), column in zip(reference.equalities, child, strict=True)
+    ]
+    return {
+        "parent": doubled(sql.Identifier(*reference.parent)),
+        "empty": sql.SQL(" OR ").join(column + sql.SQL(" IS NULL") for column in child),
+        "match": sql.SQL(" AND ").join(match),
+    }

@@ -1,0 +1,33 @@
+"""The order of tables: parents before children. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from accountdb.catalog.tables import Table
+
+
+def parents_first(tables: Sequence[Table]) -> list[Table]:
+    """Parents before children; tables in a cycle of references as they come."""
+    by_name = {(t.schema, t.name): t for t in tables}
+    graph = {
+        name: {r.parent for r in t.references if r.parent in by_name and r.parent != name}
+        for name, t in by_name.items()
+    }
+    try:
+        return [by_name[name] for name in TopologicalSorter(graph).static_order()]
+    except CycleError:
+        return list(tables)
+
+
+def with_parents(names: Iterable[tuple[str, str]], tables: Mapping[tuple[str, str], Table]) -> list[tuple[str, str]]:
+    """``names`` and all that they refer to, however far: without its parent no child can be brought."""
+    found: dict[tuple[str, str], None] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = None
+            waiting += [r.parent for r in tables[name].references if r.parent in tables]
+    return list(found)

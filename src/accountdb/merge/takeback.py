@@ -1,0 +1,134 @@
+"""Taking a merge back from its undo file: the last transaction first, only rows that are as the merge left them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from accountdb.catalog.tables import Table
+from accountdb.errors import MissingRightError
+from accountdb.merge.recording import images
+from accountdb.merge.undo import SQL_FILE, Line, Row, lines_backwards
+from accountdb.merge.writer import FILE, Writer, filled_of, judged, make_stage, stage_name, writable
+from accountdb.pg.connect import Connection
+from accountdb.sql import block
+
+
+@dataclass
+class TakenBack:
+    """Rows by region. ``left`` were changed since the merge, or another row has their value: they stay as they are."""
+
+    removed: int = 0
+    restored: int = 0
+    left: int = 0
+
+
+def check_rights(writers: Iterable[Writer]) -> None:
+    """Raises MissingRightError where what is taken back would be streamed to the other region, and deleted there."""
+    for writer in writers:
+        if not writer.worker or writer.origin is None:
+            raise MissingRightError(
+                f"{writer.name}: role {writer.conn.info.user} may not set session_replication_role"
+                " and a replication origin, without which the other region would follow",
+                hint="use an administrator",
+            )
+
+
+def take_back(
+    path: Path, writers: Mapping[str, Writer], tables: Mapping[tuple[str, str], Table]
+) -> dict[str, TakenBack]:
+    """Undo every transaction of a file. Run again, it finds nothing left to do."""
+    done = {name: TakenBack() for name in writers}
+    for line in lines_backwards(path):
+        writer = writers[line.region]
+        result = done[line.region]
+
+        def undo(conn: Connection, line: Line = line) -> TakenBack:
+            return _line(conn, line, tables)
+
+        one = writer.run(undo)
+        result.removed += one.removed
+        result.restored += one.restored
+        result.left += one.left
+    return done
+
+
+def _line(conn: Connection, line: Line, tables: Mapping[tuple[str, str], Table]) -> TakenBack:
+    result = TakenBack()
+    judged(conn, True)
+    for name, rows in line.rows.items():
+        table = tables.get(name)
+        if table is None or writable(table) != list(line.columns[name]):
+            result.left += len(rows)
+            continue
+        _table(conn, table, rows, result)
+    if line.buried:
+        schemas, names, keys, lives, nodes = (list(column) for column in zip(*line.buried, strict=True))
+        values = {"schemas": schemas, "tables": names, "keys": keys, "lives": lives, "nodes": nodes}
+        conn.execute(block(SQL_FILE, "unbury"), values)
+    return result
+
+
+def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBack) -> None:
+    new = [row for row in rows if row[1] is None]
+    removed = conn.execute(_filled("take_back_new", table), _stamps(new)).rowcount if new else 0
+    old = [row for row in rows if row[1] is not None]
+    restored = 0
+    if old:
+        restored = _restore(conn, table, old)
+    result.removed += removed
+    result.restored += restored
+    if removed + restored < len(rows):
+        result.left += _unlike_before(conn, table, rows)
+
+
+def _unlike_before(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """How many rows are not what they were before the merge."""
+    now = {uuid: values for uuid, (values, _) in images(conn, table, [row[0] for row in rows]).items()}
+    return sum(now.get(uuid) != before for uuid, before, _ in rows)
+
+
+def _restore(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    try:
+        with conn.transaction():
+            return _restore_all(conn, table, rows)
+    except psycopg.IntegrityError:
+        if len(rows) == 1:
+            return 0
+    # One of them is in the way: one by one, the others come back.
+    return sum(_restore(conn, table, [row]) for row in rows)
+
+
+def _restore_all(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    make_stage(conn, table)
+    conn.execute(_filled("clear_stage", table), {"unused": None})
+    receive = sql.SQL(block(FILE, "receive")).format(
+        into=stage_name(table),
+        columns=sql.SQL(", ").join(map(sql.Identifier, writable(table))),
+        format=sql.SQL("text"),
+    )
+    with conn.cursor() as cursor, cursor.copy(receive) as copy:
+        for _, before, _ in rows:
+            copy.write_row(before or ())
+    changed = [row for row in rows if row[2] is not None]
+    count = 0
+    if changed:
+        count += conn.execute(_filled("take_back_changed", table), _stamps(changed)).rowcount
+    gone = [row[0] for row in rows if row[2] is None]
+    if gone:
+        count += conn.execute(_filled("bring_back", table), {"keys": gone}).rowcount
+    return count
+
+
+def _stamps(rows: Sequence[Row]) -> dict[str, list[str]]:
+    stamps = [row[2] or () for row in rows]
+    versions, updated, origins = (list(column) for column in zip(*stamps, strict=True))
+    return {"keys": [row[0] for row in rows], "versions": versions, "updated": updated, "origins": origins}
+
+
+def _filled(name: str, table: Table) -> sql.Composed:
+    return filled_of(SQL_FILE, name, table, {})

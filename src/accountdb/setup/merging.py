@@ -1,0 +1,227 @@
+"""``migratectl merge`` and what belongs to it: two regions made to hold the same rows, healed, taken back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from accountdb.catalog.tables import Table, read_tables
+from accountdb.compare.diff import Comparison, comparison
+from accountdb.compare.model import Options, Watch
+from accountdb.compare.shapes import split_name
+from accountdb.contract.row_contract import candidates, violations
+from accountdb.errors import Refused, UsageError
+from accountdb.guards.install import GuardState, states
+from accountdb.merge.heal import HealReport, heal
+from accountdb.merge.model import Receipt, TablePlan
+from accountdb.merge.order import parents_first, with_parents
+from accountdb.merge.recording import Recorder
+from accountdb.merge.run import Merge, close_healed, plan
+from accountdb.merge.takeback import TakenBack, check_rights, take_back
+from accountdb.merge.undo import identity, read_header, undo_file
+from accountdb.merge.writer import Writer, open_writers
+from accountdb.pg import session
+from accountdb.pg.connect import Connection, connect
+from accountdb.replication.drain import run_dry
+from accountdb.setup.diffing import SETTLE_S, streams
+
+_LOCK = 0x6163_6D65
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """What a merge is asked for. ``tables`` none: all under the row contract.
+
+    ``fill``: an empty table may be locked and loaded whole. ``undo`` is the file that can take the merge back.
+    """
+
+    tables: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    jobs: int = 2
+    settle_s: float | None = None
+    fill: bool = True
+    undo: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Two regions that can be merged: ``found`` has its tables parents first, ``also`` were not asked for."""
+
+    found: Comparison
+    tables: Mapping[str, Table]
+    also: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def plan_merge(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> tuple[TablePlan, ...]:
+    """What a merge of two regions, given by name and DSN, would do. Writes nothing."""
+    with _ready(regions, options) as ready:
+        return plan(ready.found, options.jobs, ready.found.shapes, watch)
+
+
+def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> Receipt:
+    """Make two regions, given by name and DSN, hold the same rows by the policy, and prove it.
+
+    Raises UsageError and Refused before anything is written. A failure later leaves whole
+    transactions behind, each of them lawful: run again, it goes on.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        ready = stack.enter_context(_ready(regions, options))
+        joined, wait = stack.enter_context(streams(regions))
+        _lock(stack, regions)
+        writers = {n: stack.enter_context(open_writers(n, dsn, options.jobs)) for n, dsn in regions.items()}
+        recorders = _recorders(stack, ready, options.undo, writers)
+        settle_s = options.settle_s if options.settle_s is not None else SETTLE_S if joined else 0.0
+        found = ready.found
+        merging = Merge(found, ready.tables, writers, recorders, wait, settle_s, options.jobs, watch, options.fill)
+        rounds, proof, different = merging.run()
+        healed = close_healed(writers, ready.tables)
+        return Receipt(
+            round(time.monotonic() - began, 3),
+            rounds,
+            merging.written,
+            proof,
+            different,
+            healed,
+            any(writer.origin is None for some in writers.values() for writer in some),
+            str(options.undo) if options.undo else None,
+            ready.also,
+            ready.left_out,
+        )
+
+
+def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: float = 30.0) -> HealReport:
+    """Heal two regions, given by name and DSN. Both streams must run: it waits for what they still carry.
+
+    Raises AccountdbError where they do not run dry within ``patience_s``; nothing was written then
+    that the next pass would not find as it is.
+    """
+    with ExitStack() as stack:
+        ready = stack.enter_context(_ready(regions, MergeOptions(jobs=1)))
+        # Looking at slots is best done by sessions of their own.
+        marks = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
+        _lock(stack, regions)
+        writers = {name: stack.enter_context(open_writers(name, dsn, 1)) for name, dsn in regions.items()}
+        return heal(ready.found, ready.tables, writers, lambda: run_dry(marks, within_s=patience_s), within_s=within_s)
+
+
+def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:
+    """Take a merge back. ``regions`` are those of the merge, whatever their names now.
+
+    Raises UsageError for a file that is not of these regions, MissingRightError where the other
+    region would follow.
+    """
+    wanted = read_header(path)
+    with ExitStack() as stack:
+        _lock(stack, regions)
+        writers: dict[str, Writer] = {}
+        tables: dict[tuple[str, str], Table] = {}
+        for name, dsn in regions.items():
+            (writer,) = stack.enter_context(open_writers(name, dsn, 1))
+            known = [was for was, database in wanted.items() if database == identity(writer.conn)]
+            if len(known) != 1 or known[0] in writers:
+                raise UsageError(
+                    f"{path} was not written by a merge of {name}",
+                    hint="undo takes the two regions of the merge",
+                )
+            writers[known[0]] = writer
+            tables |= {(t.schema, t.name): t for t in _replicated(writer.conn)}
+        check_rights(writers.values())
+        return take_back(path, writers, tables)
+
+
+@contextmanager
+def _ready(regions: Mapping[str, str], options: MergeOptions) -> Iterator[_Ready]:
+    """Check that two regions can be merged, and connect to them."""
+    (first, dsn), *_ = regions.items()
+    with connect(dsn, name=f"--{first}", autocommit=True) as conn:
+        known = {(t.schema, t.name): t for t in read_tables(conn)}
+    names, also, left_out = _chosen(known, options)
+    wanted = Options(tables=tuple(".".join(name) for name in names), jobs=options.jobs)
+    with comparison(dict(regions), wanted, connections=options.jobs) as found:
+        _check_contract(found)
+        _check_guards(found)
+        tables = {f"{t.schema}.{t.name}": t for t in parents_first([known[name] for name in names])}
+        by_title = {shape.title: shape for shape in found.shapes}
+        shapes = tuple(by_title[title] for title in tables)
+        yield _Ready(dataclasses.replace(found, shapes=shapes), tables, also, left_out)
+
+
+def _chosen(
+    known: Mapping[tuple[str, str], Table], options: MergeOptions
+) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
+    """The tables to merge, those among them that were not asked for, and those outside the row contract."""
+    fit = {(t.schema, t.name): t for t in candidates(known.values(), options.exclude) if not violations(t)}
+    if not options.tables:
+        outside = [t.name for t in candidates(known.values(), options.exclude) if violations(t)]
+        return list(fit), (), tuple(outside)
+    asked = [split_name(name) for name in options.tables]
+    unfit = [".".join(name) for name in asked if name in known and name not in fit]
+    if unfit:
+        name = tuple(unfit[0].split(".", 1))
+        why = violations(known[name[0], name[1]]) or ("it is left out",)
+        raise Refused(
+            f"{unfit[0]} is not under the row contract, so no row order decides: {'; '.join(why)}",
+            hint="migratectl table add brings a table under it",
+        )
+    missing = [".".join(name) for name in asked if name not in known]
+    if missing:
+        raise UsageError(f"no such table: {', '.join(missing)}", hint="--table users, or --table schema.table")
+    names = with_parents(asked, fit)
+    return names, tuple(".".join(name) for name in names if name not in asked), ()
+
+
+def _check_contract(found: Comparison) -> None:
+    unfit = [shape.title for shape in found.shapes if not shape.ordered]
+    if unfit:
+        raise Refused(
+            f"not under the row contract in both regions: {', '.join(unfit)}", hint="migratectl init in both regions"
+        )
+    if not found.policy:
+        raise Refused(
+            "a region has no tombstones, or this role may not read them", hint="migratectl init in both regions"
+        )
+
+
+def _check_guards(found: Comparison) -> None:
+    """The guards judge what a merge writes: they must be there, and be of this version."""
+    for region in (found.a, found.b):
+        with region.use() as conn:
+            tables = read_tables(conn)
+            merged = [t for t in tables if any((s.schema, s.name) == (t.schema, t.name) for s in found.shapes)]
+            stale = [g for g in states(conn, merged, tables) if g.state is not GuardState.INSTALLED]
+        if stale:
+            listed = ", ".join(f"{guard.table} ({guard.state})" for guard in stale)
+            raise Refused(f"{region.name}: guards are not current: {listed}", hint="migratectl init, in both regions")
+
+
+def _replicated(conn: Connection) -> list[Table]:
+    return [t for t in candidates(read_tables(conn)) if not violations(t)]
+
+
+def _lock(stack: ExitStack, regions: Mapping[str, str]) -> None:
+    """One merge at a time. The order of the names keeps two of them from waiting for each other."""
+    for name, dsn in sorted(regions.items()):
+        conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
+        busy = f"another merge is at work in {name}"
+        stack.enter_context(session.advisory_lock(conn, _LOCK, busy=busy))
+
+
+def _recorders(
+    stack: ExitStack, ready: _Ready, path: Path | None, writers: Mapping[str, Sequence[Writer]]
+) -> dict[str, Recorder]:
+    if path is None:
+        return {}
+    check_rights(writer for some in writers.values() for writer in some)
+    identities = {name: identity(some[0].conn) for name, some in writers.items()}
+    undo = stack.enter_context(undo_file(path, identities))
+    found: dict[str, Recorder] = {}
+    for name, some in writers.items():
+        tables = {(t.schema, t.name): t for t in _replicated(some[0].conn)}
+        found[name] = Recorder(name, undo, tables)
+    return found

@@ -1,0 +1,153 @@
+Writing rows into one region, by batches out of a staging table. Names in braces are filled in with psycopg.sql.
+
+-- be_worker --
+SELECT pg_catalog.set_config('session_replication_role', 'replica', false);
+
+-- be_ordinary --
+-- The row contract's triggers keep what a row carries, and the guard is asked.
+SELECT pg_catalog.set_config('accountdb.apply', 'on', false);
+
+-- lock_timeout --
+SELECT pg_catalog.set_config('lock_timeout', %(timeout)s, false);
+
+-- make_origin --
+SELECT pg_catalog.pg_replication_origin_create(%(origin)s)
+WHERE pg_catalog.pg_replication_origin_oid(%(origin)s) IS NULL;
+
+-- use_origin --
+SELECT pg_catalog.pg_replication_origin_session_setup(%(origin)s);
+
+-- drop_origin --
+SELECT pg_catalog.pg_replication_origin_drop(%(origin)s)
+WHERE pg_catalog.pg_replication_origin_oid(%(origin)s) IS NOT NULL;
+
+-- judged --
+-- For the rest of this transaction the guards are not asked, or are again.
+SELECT pg_catalog.set_config('accountdb.judged', %(judged)s, true);
+
+-- stage --
+CREATE TEMP TABLE IF NOT EXISTS {new} ON COMMIT DELETE ROWS AS
+SELECT 0::bigint AS accountdb_n, {columns} FROM {table} AS t WITH NO DATA;
+
+-- insert_new --
+-- Rows that are not here: no value is taken, no parent missing, no tombstone says that they are dead.
+INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {staged} FROM {stage} AS s
+WHERE NOT EXISTS (SELECT FROM accountdb.tombstone AS d
+                  WHERE d.row_key = s.uuid AND d.created_at = s.created_at
+                    AND d.table_schema = %(schema)s AND d.table_name = %(table)s)
+  {parents}
+ORDER BY s.uuid
+ON CONFLICT DO NOTHING
+{returning};
+
+-- returning --
+RETURNING t.uuid::text, ARRAY[t.version::text, t.updated_at::text, t.origin_node]
+
+-- stamps --
+SELECT t.uuid::text, ARRAY[t.version::text, t.updated_at::text, t.origin_node] FROM {table} AS t;
+
+-- leftover --
+SELECT s.uuid FROM {stage} AS s WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = s.uuid);
+
+-- parent --
+-- The lock keeps the parent from being deleted in between, as a foreign key would.
+AND (({empty}) OR EXISTS (SELECT FROM {parent} AS p WHERE {match} FOR KEY SHARE))
+
+-- insert_rest --
+-- What did not fit: the guard settles it.
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {staged} FROM {stage} AS s
+WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = s.uuid)
+ORDER BY s.uuid;
+
+-- insert_judged --
+-- The guard makes an UPDATE of the INSERT where the row stands here, and judges by what stands here by then.
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {staged} FROM {stage} AS s ORDER BY s.accountdb_n;
+
+-- merged_into --
+-- For the tombstones that follow in this transaction: the account that the row was merged into.
+SELECT pg_catalog.set_config('accountdb.merged_into', coalesce(%s::text, ''), true);
+
+-- bury --
+-- The tombstone may stand in the other region alone: without one here the guard would hold the
+-- delete for one of another life.
+SELECT accountdb.bury({schema_name}, {table_name}, t.uuid, t.created_at, t.version, t.updated_at, t.origin_node)
+FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;
+
+-- delete --
+DELETE FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;
+
+-- close --
+-- An orphan, or a row that could not be stored, that stands here by now needs nobody any more.
+INSERT INTO accountdb.resolution (conflict_id, action)
+SELECT c.id, 'healed'
+FROM accountdb.conflict AS c JOIN {table} AS t ON t.uuid = c.row_key
+WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown')
+  AND c.table_schema = %(schema)s AND c.table_name = %(table)s
+  AND t.version >= (c.loser ->> 'version')::bigint
+  AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)
+ON CONFLICT DO NOTHING;
+
+-- source_range --
+-- Whole rows of one stretch of keys, without those that are dead here.
+COPY (SELECT {columns} FROM {table} AS t
+      WHERE {range} AND NOT EXISTS (SELECT FROM accountdb.tombstone AS d
+                                    WHERE d.row_key = t.uuid AND d.created_at = t.created_at
+                                      AND d.table_schema = %(schema)s AND d.table_name = %(table)s)
+      ORDER BY t.uuid)
+TO STDOUT (FORMAT {format});
+
+-- source_keys --
+COPY (SELECT {columns} FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::uuid[]) ORDER BY t.uuid) TO STDOUT (FORMAT {format});
+
+-- receive --
+COPY {into} ({columns}) FROM STDIN (FORMAT {format});
+
+-- lock_empty --
+LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;
+
+-- holds_rows --
+SELECT EXISTS (SELECT FROM {table});
+
+-- remove_dead --
+-- What was loaded whole and is dead in this region: left to the rounds that follow.
+DELETE FROM {table} AS t USING accountdb.tombstone AS d
+WHERE d.row_key = t.uuid AND d.created_at = t.created_at
+  AND d.table_schema = %(schema)s AND d.table_name = %(table)s;
+
+-- remove_orphans --
+-- What has lost its parent since it was read.
+DELETE FROM {table} AS t
+WHERE NOT ({empty}) AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {match});
+
+-- deferrable_indexes --
+-- Indexes that can be made again from their definition alone: no constraint, no replica identity, nothing set on them.
+SELECT x.relname, pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.obj_description(i.indexrelid, 'pg_class')
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
+WHERE i.indrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass
+  AND NOT i.indisprimary AND i.indisvalid AND i.indisready AND NOT i.indisreplident AND NOT i.indisclustered
+  AND x.relkind = 'i' AND NOT x.relispartition AND x.reltablespace = 0
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conindid = i.indexrelid)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indexrelid AND a.attstattarget > 0)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                  WHERE (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid AND d.deptype = 'e')
+                     OR (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indexrelid))
+ORDER BY x.relname;
+
+-- count_rows --
+SELECT pg_catalog.count(*) FROM {table};
+
+-- owned --
+SELECT c.relkind = 'r' AND pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class AS c
+WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
+
+-- drop_index --
+DROP INDEX {index};
+
+-- comment_index --
+COMMENT ON INDEX {index} IS {comment};
+
+-- analyze --
+ANALYZE {table};

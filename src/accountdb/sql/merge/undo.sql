@@ -1,0 +1,52 @@
+What a merge changes, remembered and taken back.
+
+-- identity --
+SELECT c.system_identifier::text || '/' || d.oid::text
+FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
+WHERE d.datname = pg_catalog.current_database();
+
+-- rows --
+SELECT t.uuid::text, ARRAY[{values}]::text[], ARRAY[t.version::text, t.updated_at::text, t.origin_node]
+FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) ORDER BY t.uuid;
+
+-- rivals --
+-- Rows that hold a value that a staged row brings: the guard may take it from them.
+SELECT t.uuid FROM {table} AS t
+WHERE ({keys}) IN (SELECT {keys} FROM {staged} AS s) AND {predicate};
+
+-- children --
+SELECT c.uuid FROM {child} AS c JOIN {table} AS p ON {match} WHERE p.uuid = ANY (%(keys)s::text[]::uuid[]);
+
+-- tombstones --
+SELECT ARRAY[t.table_schema, t.table_name, t.row_key::text, t.created_at::text, t.node]
+FROM accountdb.tombstone AS t WHERE t.row_key = ANY (%(keys)s::text[]::uuid[]);
+
+-- take_back_new --
+-- What the merge brought, unless somebody has changed it since.
+DELETE FROM {table} AS t
+USING unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
+      AS w (uuid, version, updated_at, origin_node)
+WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node);
+
+-- take_back_changed --
+UPDATE {table} AS t SET ({columns}) = ROW ({staged})
+FROM {stage} AS s
+JOIN unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
+     AS w (uuid, version, updated_at, origin_node) ON w.uuid = s.uuid
+WHERE t.uuid = s.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node);
+
+-- clear_stage --
+DELETE FROM {stage};
+
+-- bring_back --
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {staged} FROM {stage} AS s
+WHERE s.uuid = ANY (%(keys)s::text[]::uuid[])
+ON CONFLICT (uuid) DO NOTHING;
+
+-- unbury --
+DELETE FROM accountdb.tombstone AS t
+USING unnest(%(schemas)s::text[], %(tables)s::text[], %(keys)s::text[]::uuid[], %(lives)s::text[]::timestamptz[], %(nodes)s::text[])
+      AS w (table_schema, table_name, row_key, created_at, node)
+WHERE t.row_key = w.row_key AND t.table_schema = w.table_schema AND t.table_name = w.table_name
+  AND t.created_at = w.created_at AND t.node = w.node;
