@@ -88,15 +88,24 @@ class Two:
         """What the command says."""
         return told(f"--node={A}={a or self.a}", f"--node={B}={b or self.b}", *arguments)
 
+    def set_on_first(self, settings: dict[str, str]) -> None:
+        """Settings of the first database."""
+        _set(self.a, settings)
+
     def set_on_second(self, settings: dict[str, str]) -> None:
         """Settings of the second database."""
-        with connect(self.b, autocommit=True) as conn:
-            for name, text in settings.items():
-                conn.execute(
-                    sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-                        sql.Identifier(conn.info.dbname), sql.Identifier(name), sql.Literal(text)
-                    )
+        _set(self.b, settings)
+
+
+def _set(dsn: str, settings: dict[str, str]) -> None:
+    with connect(dsn, autocommit=True) as conn:
+        conn.execute("SET default_transaction_read_only = off")
+        for name, text in settings.items():
+            conn.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                    sql.Identifier(conn.info.dbname), sql.Identifier(name), sql.Literal(text)
                 )
+            )
 
 
 @dataclass(frozen=True)

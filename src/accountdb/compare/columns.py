@@ -98,6 +98,14 @@ def key(column: Column) -> sql.Composable:
     return as_text(column) + _C
 
 
+def key_text(column: Column) -> sql.Composable:
+    """``key`` as text: the same text for the same key, also where a numeric has another scale."""
+    found = key(column)
+    if plain_type(column) == "numeric":
+        found = sql.SQL("pg_catalog.trim_scale({})").format(found)
+    return found + sql.SQL("::pg_catalog.text")
+
+
 def key_type(column: Column) -> str:
     """The type of ``key``."""
     return plain_type(column) if plain_type(column) in _ORDERED else "text"

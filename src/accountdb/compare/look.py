@@ -87,14 +87,13 @@ class Looker:
     def _both(
         self, keys: Sequence[Key], more: sql.Composable, made: Callable[[Sequence[Any]], T]
     ) -> list[tuple[T | None, T | None]]:
-        statement = self._statement(more)
         texts = [list(texts) for texts in zip(*keys, strict=True)] or [[] for _ in self.shape.key]
         with ThreadPoolExecutor(2) as pool:
-            work = [pool.submit(_rows, region, statement, texts) for region in (self.a, self.b)]
+            work = [pool.submit(_rows, region, self._statement(region, more), texts) for region in (self.a, self.b)]
             found = [{n: made(rest) for n, *rest in future.result()} for future in work]
         return [(found[0].get(n), found[1].get(n)) for n in range(1, len(keys) + 1)]
 
-    def _statement(self, more: sql.Composable) -> sql.Composed:
+    def _statement(self, region: Region, more: sql.Composable) -> sql.Composed:
         names = [f"k{n}" for n in range(len(self.shape.key))]
         match = []
         for column, name in zip(self.shape.key, names, strict=True):
@@ -104,7 +103,7 @@ class Looker:
             more=more,
             arrays=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in names),
             names=sql.SQL(", ").join(map(sql.Identifier, names)),
-            table=doubled(self.shape.identifier),
+            table=doubled(self.shape.source(region.name)),
             match=sql.SQL(" AND ").join(match),
             where=condition(self.where),
         )

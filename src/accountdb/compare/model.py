@@ -42,6 +42,8 @@ class Shape:
     columns: tuple[Column, ...]
     ordered: bool
     """Whether it is under the row contract, so that the row order picks a winner."""
+    partitioned: frozenset[str] = frozenset()
+    """The regions in which it is cut into partitions."""
 
     @property
     def title(self) -> str:
@@ -52,6 +54,10 @@ class Shape:
     def identifier(self) -> sql.Identifier:
         """The qualified name for composed SQL."""
         return sql.Identifier(self.schema, self.name)
+
+    def source(self, region: str) -> sql.Composable:
+        """What a region's rows are read from: without tables that inherit, of whose rows its key says nothing."""
+        return self.identifier if region in self.partitioned else sql.SQL("ONLY ") + self.identifier
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class _Scan:
             key=key_expression(self.shape),
             bounds=self.bounds,
             hash=columns.row_hash(self.shape.columns, self.kind),
-            table=doubled(self.shape.identifier),
+            table=doubled(self.shape.source(region.name)),
             stretch=sql.SQL("true") if whole else sql.SQL(block(FILE, "stretch")),
             where=condition(self.where),
         )
@@ -160,7 +160,7 @@ def _sample(region: Region, shape: Shape, size: Size) -> list[Key]:
     if size.blocks == 0 or parts < 2:
         return []
     statement = sql.SQL(block(FILE, "sample")).format(
-        texts=key_texts(shape), key=key_expression(shape), table=doubled(shape.identifier)
+        texts=key_texts(shape), key=key_expression(shape), table=doubled(shape.source(region.name))
     )
     percent = min(max(1.0, 100.0 * _SAMPLE_BLOCKS / size.blocks), 100.0)
     with region.use() as conn:

@@ -75,7 +75,7 @@ class _Stream:
         self, region: Region, shape: Shape, parts: Parts, wanted: Sequence[int], kind: HashKind, where: str | None
     ) -> None:
         self._region = region
-        self._statement, self._values = _query(shape, parts, wanted, kind, where)
+        self._statement, self._values = _query(region, shape, parts, wanted, kind, where)
         self._blocks: Queue[list[tuple[int, Key, int]] | BaseException] = Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -113,19 +113,19 @@ class _Stream:
 
 
 def _query(
-    shape: Shape, parts: Parts, wanted: Sequence[int], kind: HashKind, where: str | None
+    region: Region, shape: Shape, parts: Parts, wanted: Sequence[int], kind: HashKind, where: str | None
 ) -> tuple[sql.Composed, dict[str, object]]:
     names = [f"k{n}" for n in range(len(shape.key))]
     hash_ = columns.row_hash(shape.columns, kind)
     if few(parts, wanted) and all(map(columns.indexed, shape.key)):
-        return _by_index(shape, parts, wanted, hash_, where)
+        return _by_index(region, shape, parts, wanted, hash_, where)
     statement = sql.SQL(block(FILE, "rows_by_scan")).format(
         aliases=sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(name)) for name in names),
         key=key_expression(shape),
         bounds=bounds_expression(shape, parts.bounds),
         texts=key_texts(shape),
         hash=hash_,
-        table=doubled(shape.identifier),
+        table=doubled(shape.source(region.name)),
         where=condition(where),
     )
     return statement, {"parts": list(wanted)}
@@ -138,13 +138,13 @@ def few(parts: Parts, wanted: Sequence[int]) -> bool:
 
 
 def _by_index(
-    shape: Shape, parts: Parts, wanted: Sequence[int], hash_: sql.Composable, where: str | None
+    region: Region, shape: Shape, parts: Parts, wanted: Sequence[int], hash_: sql.Composable, where: str | None
 ) -> tuple[sql.Composed, dict[str, object]]:
     """Inner parts as ranges out of arrays, the two at the edges each as a query of its own."""
     common = {
         "texts": key_texts(shape),
         "hash": hash_,
-        "table": doubled(shape.identifier),
+        "table": doubled(shape.source(region.name)),
         "where": condition(where),
     }
     last = len(parts.bounds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import psycopg
 from psycopg import sql
@@ -38,7 +38,8 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
             _listed("the regions' columns differ", differences),
             hint="migratectl migrate brings both to one structure; --columns leaves columns out",
         )
-    found = tuple(_shape(one, other, options) for one, other in pairs)
+    partitioned = {region.name: _partitioned(region) for region in (a, b)}
+    found = tuple(_shape(one, other, options, partitioned) for one, other in pairs)
     unreadable = [line for region in (a, b) for shape in found for line in _unreadable(region, shape)]
     if unreadable:
         raise Refused(
@@ -157,11 +158,19 @@ def _differences(a: Region, b: Region, here: Table, there: Table, options: Optio
     return lines
 
 
-def _shape(here: Table, there: Table, options: Options) -> Shape:
+def _partitioned(region: Region) -> set[tuple[str, str]]:
+    with region.use() as conn:
+        return {(schema, name) for schema, name in conn.execute(block(FILE, "partitioned"))}
+
+
+def _shape(
+    here: Table, there: Table, options: Options, partitioned: Mapping[str, Collection[tuple[str, str]]]
+) -> Shape:
     chosen = {*options.columns, *here.primary_key} if options.columns else {c.name for c in here.columns}
     columns = tuple(sorted((c for c in here.columns if c.name in chosen), key=lambda c: c.name))
     ordered = not violations(here) and not violations(there)
-    return Shape(here.schema, here.name, _key(here), columns, ordered)
+    cut = frozenset(region for region, names in partitioned.items() if (here.schema, here.name) in names)
+    return Shape(here.schema, here.name, _key(here), columns, ordered, cut)
 
 
 def _key(table: Table) -> tuple[Column, ...]:

@@ -39,8 +39,7 @@ def key_expression(shape: Shape) -> sql.Composable:
 def key_texts(shape: Shape) -> sql.Composable:
     """The columns of the key as text."""
     return sql.SQL(", ").join(
-        columns.key(column) + sql.SQL("::pg_catalog.text AS ") + sql.Identifier(f"k{n}")
-        for n, column in enumerate(shape.key)
+        columns.key_text(column) + sql.SQL(" AS ") + sql.Identifier(f"k{n}") for n, column in enumerate(shape.key)
     )
 
 

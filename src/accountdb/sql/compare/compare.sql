@@ -33,6 +33,11 @@ WHERE a.attrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::tex
   AND NOT pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
 ORDER BY a.attnum;
 
+-- partitioned --
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relkind = 'p';
+
 -- nothing --
 -- Only whether the condition can be read. The parameter makes the server refuse a second statement.
 SELECT FROM {table} AS t WHERE ({where}) LIMIT %(rows)s;
