@@ -14,7 +14,7 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.drain import run_dry
 from accountdb.setup import join
-from accountdb.setup.data import heal_regions
+from accountdb.setup.merging import heal_regions
 from proof import checking
 from proof.history import REGIONS, Fault, History, Round
 from proof.writing import Acknowledged, Player
@@ -169,7 +169,10 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
     for _ in range(4):
         if not _quiet(lab, patience_s):
             return [f"the streams did not run dry within {patience_s:g} s"], healed
-        found = heal_regions({region.name: region.admin_dsn for region in lab.regions}, within_s=3600)
+        try:
+            found = heal_regions({region.name: region.admin_dsn for region in lab.regions}, within_s=3600)
+        except AccountdbError as error:
+            return [f"healing failed: {error.message}"], healed
         wrote = sum(found.written.values())
         healed += wrote
         if found.different:

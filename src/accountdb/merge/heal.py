@@ -74,7 +74,7 @@ def heal(
         for _, one in work:
             written[a] += one.decision.a.acts
             written[b] += one.decision.b.acts
-    close_healed(writers, tables)
+    close_healed(found, tables)
     return HealReport(len(looked_at), rounds, written, tuple((shape.name, one.key[0]) for shape, one in work))
 
 

@@ -354,11 +354,14 @@ class Merge:
         return tuple(results), tuple(shown)
 
 
-def close_healed(writers: Mapping[str, Sequence[Writer]], tables: Mapping[str, Table]) -> int:
-    """Close the conflicts of rows that could not be stored and stand now. Returns how many."""
+def close_healed(found: Comparison, tables: Mapping[str, Table]) -> int:
+    """Close the conflicts of rows that could not be stored and stand now. Returns how many.
+
+    Written like a person's resolution, and so streamed: it closes the conflict in every region.
+    """
     count = 0
-    for some in writers.values():
-        for table in tables.values():
-            statement = filled("close", table)
-            count += some[0].run(lambda conn, s=statement, t=table: conn.execute(s, title(t)).rowcount)  # type: ignore[misc]
+    for region in (found.a, found.b):
+        with region.use() as conn:
+            for table in tables.values():
+                count += conn.execute(filled("close", table), title(table)).rowcount
     return count

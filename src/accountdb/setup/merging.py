@@ -80,7 +80,7 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
         found = ready.found
         merging = Merge(found, ready.tables, writers, recorders, wait, settle_s, options.jobs, watch, options.fill)
         rounds, proof, different = merging.run()
-        healed = close_healed(writers, ready.tables)
+        healed = close_healed(found, ready.tables)
         return Receipt(
             round(time.monotonic() - began, 3),
             rounds,
