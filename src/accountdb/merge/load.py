@@ -7,7 +7,8 @@ go in by sets. What is left is settled by the guard, one by one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
@@ -36,6 +37,8 @@ class Source:
     query: sql.Composed
     values: dict[str, object]
     format: str
+    whole: bool = False
+    """Whether it is the table from end to end: sorting it then beats its index, which leads all over the heap."""
 
     def send(self, conn: Connection, into: sql.Identifier, watch: Watch) -> None:
         """COPY from the source straight into a table of ``conn``'s region."""
@@ -46,6 +49,7 @@ class Source:
         )
         with (
             self.region.use() as source,
+            _planned(source, self.whole),
             source.cursor() as out,
             conn.cursor() as back,
             out.copy(self.query, self.values) as rows,
@@ -67,6 +71,15 @@ class Source:
             watch.advance(count + len(waiting))
 
 
+@contextmanager
+def _planned(conn: Connection, whole: bool) -> Iterator[None]:
+    if whole:
+        conn.execute("SET enable_indexscan = off")
+    yield
+    if whole:
+        conn.execute("RESET enable_indexscan")
+
+
 def format_for(table: Table) -> str:
     """The COPY format. Types that users made have other OIDs in every database, which binary carries along."""
     return "text" if any("." in column.type or "." in column.base_type for column in table.columns) else "binary"
@@ -82,7 +95,8 @@ def by_range(region: Region, table: Table, low: Key | None, high: Key | None) ->
     values: dict[str, object] = {"low": low and low[0], "high": high and high[0], **title(table)}
     range_ = sql.SQL(" AND ").join(limits) if limits else sql.SQL("true")
     form = format_for(table)
-    return Source(region, table, filled("source_range", table, range=range_, format=sql.SQL(form)), values, form)
+    query = filled("source_range", table, range=range_, format=sql.SQL(form))
+    return Source(region, table, query, values, form, whole=not limits)
 
 
 def by_keys(region: Region, table: Table, keys: Sequence[Key]) -> Source:

@@ -24,6 +24,7 @@ from accountdb.compare.spool import Spool
 from accountdb.contract.decide import Action
 from accountdb.merge.load import Loader, Source, by_keys, by_range
 from accountdb.merge.model import Counts, TablePlan
+from accountdb.merge.order import children_of
 from accountdb.merge.recording import Recorder
 from accountdb.merge.rows import BATCH, Judged, Regions, decisions
 from accountdb.merge.writer import Writer, filled, title
@@ -160,6 +161,8 @@ class Merge:
     settle_s: float
     jobs: int
     watch: Watch
+    outside: tuple[Table, ...] = ()
+    """Replicated tables that this merge leaves alone."""
     fill: bool = True
     """Whether an empty table may be locked and loaded whole."""
     written: dict[str, dict[str, Counts]] = field(default_factory=dict)
@@ -195,15 +198,22 @@ class Merge:
             return [self._kept(stack, look(self.found, at, s, self.watch, whole=True)) for s in self.found.shapes]
 
     def _look(self, touched: Sequence[Todo], stack: ExitStack) -> list[Todo]:
-        """The tables that were touched: the parts that differed, or the whole where they were many."""
+        """What was touched: the parts that differed, or the whole table where they were many.
+
+        Tables that refer to a row that is about to be deleted are looked at whole, touched or not: a
+        child may have moved to another parent before its old one was deleted, after the look before.
+        """
+        before = {todo.shape.title: todo for todo in touched}
+        dying = {self.tables[name] for name, keys in self.dead.items() if keys}
+        below = {f"{schema}.{name}" for schema, name in children_of(dying, self.tables.values())}
         todos = []
         with first_look(self.found, self.jobs) as at:
-            for before in touched:
-                if few(before.parts, before.parts.differing):
-                    todo = look_again(at, before)
-                else:
-                    todo = look(self.found, at, before.shape, self.watch, whole=False)
-                todos.append(self._kept(stack, todo))
+            for shape in self.found.shapes:
+                last = before.get(shape.title)
+                if shape.title not in below and last is not None and few(last.parts, last.parts.differing):
+                    todos.append(self._kept(stack, look_again(at, last)))
+                elif shape.title in below or last is not None:
+                    todos.append(self._kept(stack, look(self.found, at, shape, self.watch, whole=False)))
         return todos
 
     def _kept(self, stack: ExitStack, todo: Todo) -> Todo:
@@ -234,23 +244,33 @@ class Merge:
         return {name: frozenset(key for keys in _keys(todo.pairs) for key in keys) for name, todo in few.items()}
 
     def _round(self, todos: Sequence[Todo]) -> None:
-        ready: list[tuple[Shape, list[Judged]]] = []
+        ready: list[tuple[Shape, list[Key]]] = []
         for todo in todos:
             self.watch.stage(f"{todo.shape.title}: writing", todo.count)
             self._bring(todo)
             dead = self.dead.setdefault(todo.shape.title, set())
-            due: list[Judged] = []
+            due: list[Key] = []
             for keys in _keys(todo.pairs, _KEYS):
                 judged = decisions(self.found, todo.shape, self._brought(todo.shape, keys))
                 self.regions.write(todo.shape, [one for one in judged if not one.deletes])
-                due += [one for one in judged if one.deletes and one.key in dead]
+                if self._may_delete(todo.shape):
+                    due += [one.key for one in judged if one.deletes and one.key in dead]
                 dead |= {one.key for one in judged if one.deletes}
                 self._tally(todo.shape, [one for one in judged if not one.deletes])
                 self.watch.advance(len(keys))
             ready.append((todo.shape, due))
-        for shape, due in reversed(ready):
-            self.regions.delete(shape, due)
-            self._tally(shape, due)
+        for shape, keys in reversed(ready):
+            for start in range(0, len(keys), BATCH):
+                judged = decisions(self.found, shape, keys[start : start + BATCH])
+                doomed = [one for one in judged if one.deletes]
+                self.regions.delete(shape, doomed)
+                self._tally(shape, doomed)
+
+    def _may_delete(self, shape: Shape) -> bool:
+        """Whether all that goes along with a row is being merged too: else a child that has moved would go."""
+        every = (*self.tables.values(), *self.outside)
+        below = children_of([self.tables[shape.title]], every)
+        return not below & {(table.schema, table.name) for table in self.outside}
 
     def _tally(self, shape: Shape, judged: Sequence[Judged]) -> None:
         counts = self._counts(shape)

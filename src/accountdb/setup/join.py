@@ -229,7 +229,7 @@ def _refresh_provider(conn: Connection, provider: Connection, engine: Engine, re
 
 
 def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table], report: Report) -> None:
-    """Say where both sides hold rows that differ: a join copies none."""
+    """Say where both sides hold rows that differ: a join copies none, a merge brings them."""
     try:
         here, there = read_content(conn, tables), read_content(provider, tables)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -239,7 +239,7 @@ def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table
         report.warn(
             "content",
             f"{name} differs: {here[name].rows} rows here, {there[name].rows} on the provider; nothing was copied",
-            "this version merges no whole tables: bring them together (pg_dump --data-only) before both are written",
+            "migratectl merge --cn DSN --global DSN brings both to the same rows; --plan shows how",
         )
 
 

@@ -55,6 +55,8 @@ class _Ready:
     tables: Mapping[str, Table]
     also: tuple[str, ...]
     left_out: tuple[str, ...]
+    outside: tuple[Table, ...]
+    """Replicated tables that were not asked for."""
 
 
 def plan_merge(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> tuple[TablePlan, ...]:
@@ -78,7 +80,9 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
         recorders = _recorders(stack, ready, options.undo, writers)
         settle_s = options.settle_s if options.settle_s is not None else SETTLE_S if joined else 0.0
         found = ready.found
-        merging = Merge(found, ready.tables, writers, recorders, wait, settle_s, options.jobs, watch, options.fill)
+        merging = Merge(
+            found, ready.tables, writers, recorders, wait, settle_s, options.jobs, watch, ready.outside, options.fill
+        )
         rounds, proof, different = merging.run()
         healed = close_healed(found, ready.tables)
         return Receipt(
@@ -149,7 +153,8 @@ def _ready(regions: Mapping[str, str], options: MergeOptions) -> Iterator[_Ready
         tables = {f"{t.schema}.{t.name}": t for t in parents_first([known[name] for name in names])}
         by_title = {shape.title: shape for shape in found.shapes}
         shapes = tuple(by_title[title] for title in tables)
-        yield _Ready(dataclasses.replace(found, shapes=shapes), tables, also, left_out)
+        outside = tuple(t for t in candidates(known.values()) if not violations(t) and (t.schema, t.name) not in names)
+        yield _Ready(dataclasses.replace(found, shapes=shapes), tables, also, left_out, outside)
 
 
 def _chosen(
