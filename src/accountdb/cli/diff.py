@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -9,12 +11,14 @@ import typer
 from accountdb.cli import options
 from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Finding, Options, TableResult
-from accountdb.compare.verdict import shortened
+from accountdb.compare.verdict import excerpts
 from accountdb.contract.masking import printable
 from accountdb.errors import UsageError
 from accountdb.render import output
 from accountdb.render.progress import meter
 from accountdb.setup.diffing import diff_regions
+
+_PLAIN = re.compile(r"[\w.:@/*+-]+")
 
 Tables = Annotated[
     list[str] | None,
@@ -29,6 +33,7 @@ Settle = Annotated[
         "--settle",
         metavar="SECONDS",
         min=0,
+        max=86_400,
         help="How long rows that differ are looked at again, until what is under way has arrived"
         " (default: 10 with streams, 0 without).",
     ),
@@ -60,7 +65,7 @@ def diff(
     chosen = Options(
         tables=tuple(table or ()),
         exclude=tuple(exclude or ()),
-        columns=tuple(name.strip() for name in (columns or "").split(",") if name.strip()),
+        columns=_names(columns),
         where=where,
         jobs=jobs,
         settle_s=settle,
@@ -68,9 +73,9 @@ def diff(
     )
     with meter() as watch:
         if json:
-            document = output.JsonStream("rows")
-            found = diff_regions(regions, chosen, document.add, watch)
-            document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
+            with output.JsonStream("rows") as document:
+                found = diff_regions(regions, chosen, document.add, watch)
+                document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
         else:
             found = diff_regions(regions, chosen, tell_row, watch)
     if not json:
@@ -85,29 +90,48 @@ def two(regions: dict[str, str], command: str) -> dict[str, str]:
     return regions
 
 
+def _names(columns: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
+    if columns is not None and not names:
+        raise UsageError("--columns names no column", hint="--columns email,level")
+    return names
+
+
 def _equal(found: tuple[TableResult, ...]) -> bool:
     return all(result.equal for result in found)
 
 
 def tell_row(row: Finding) -> None:
     """One row that differs, on a line."""
-    key = " ".join(f"{name}={printable(shortened(text))}" for name, text in row.key.items())
-    values = [
-        f"{name} ({' | '.join(f'{region} {_shown(text)}' for region, text in texts.items())})"
-        for name, texts in row.values.items()
-    ]
-    differs = f" differs in {', '.join(values)};" if row.columns else ""
-    stands = f" {row.winner} wins:" if row.winner and row.columns else ""
-    output.say(f"{row.table} {key}{differs}{stands} {row.why}")
+    key = " ".join(f"{printable(name)}={_plain(text)}" for name, text in row.key.items())
+    if len(row.regions) > 1:
+        differs = f"differs in {', '.join(_values(name, texts) for name, texts in row.values.items())};"
+        stands = f" {row.winner} wins:" if row.winner else ""
+        why = f"{differs}{stands} {row.why}"
+    else:
+        only = f"only in {row.regions[0]}"
+        why = only if row.why == only else f"{only}; {row.why}"
+    output.say(f"{printable(row.table)} {key} {printable(why)}")
 
 
-def _shown(text: str | None) -> str:
-    return "NULL" if text is None else repr(printable(shortened(text)))
+def _plain(text: str) -> str:
+    """A key as it can be copied: in quotes where it has anything but letters, digits and signs."""
+    return text if _PLAIN.fullmatch(text) else repr(text)
+
+
+def _values(name: str, texts: Mapping[str, str | None]) -> str:
+    shown = ["NULL" if text is None else repr(text) for text in excerpts(list(texts.values()))]
+    return f"{name} ({' | '.join(f'{region} {text}' for region, text in zip(texts, shown, strict=True))})"
 
 
 def _tell_tables(names: tuple[str, ...], found: tuple[TableResult, ...]) -> None:
     rows = [
-        [result.table, *(str(result.rows[name]) for name in names), str(result.differing), str(result.changing)]
+        [
+            printable(result.table),
+            *(str(result.rows[name]) for name in names),
+            str(result.differing),
+            str(result.changing),
+        ]
         for result in found
     ]
     output.table("", ["table", *(f"rows in {name}" for name in names), "differ", "still changing"], rows)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
 from accountdb.catalog.secrets import declared_secrets
+from accountdb.catalog.tables import Column
 from accountdb.compare.columns import HashKind
 from accountdb.compare.look import BATCH, Detail, Looker, Sight
 from accountdb.compare.model import Finding, Key, Options, Pair, Parts, Shape, TableResult, Unwatched, Watch
@@ -17,13 +19,16 @@ from accountdb.compare.session import FILE, Region, at_one_snapshot, check_disti
 from accountdb.compare.shapes import negotiate, shapes
 from accountdb.compare.spool import Spool
 from accountdb.compare.verdict import Verdict, judge, winner
-from accountdb.contract.masking import MASK, Secrets, union
+from accountdb.contract.masking import MASK, Secrets, printable, union
 from accountdb.sql import block
 
 # Waits until all has arrived that was committed when it was called, at most so many seconds.
 Wait = Callable[[float], None]
 
 Seen = tuple[Key, Sight | None, Sight | None]
+
+_NO_ORDER = "no row order: the table is not under the row contract"
+_NO_POLICY = "no row order: accountdb is not in both regions, or this role may not use it"
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,16 @@ class Comparison:
     kind: HashKind
     secrets: Secrets = field(repr=False)
     policy: bool
-    """Whether both keep tombstones, so that a row's fate can be told."""
+    """Whether both can tell a row's fate: accountdb is there, and this role may use it."""
 
     @property
     def names(self) -> tuple[str, str]:
         """Both regions' names."""
         return self.a.name, self.b.name
 
-    def looker(self, shape: Shape, where: str | None = None) -> Looker:
+    def looker(self, shape: Shape) -> Looker:
         """Looks at rows of one table as they are now."""
-        return Looker(self.a, self.b, shape, self.kind, where)
+        return Looker(self.a, self.b, shape, self.kind)
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def comparison(dsns: dict[str, str], options: Options, *, connections: int = 1) 
 
 def _policy(region: Region) -> bool:
     with region.use() as conn:
-        row = conn.execute(block(FILE, "has_tombstones")).fetchone()
+        row = conn.execute(block(FILE, "policy")).fetchone()
     return bool(row and row[0])
 
 
@@ -88,16 +93,16 @@ def diff(
         seen: dict[str, Spool[Seen]] = {}
         with first_look(found, options.jobs) as look:
             for shape in found.shapes:
-                watch.stage(shape.title, look.estimate(shape))
+                watch.stage(printable(shape.title), look.estimate(shape))
                 parts = look.parts(shape, options.where, watch)
                 rows[shape.title] = dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True))
                 spool = stack.enter_context(closing(Spool[Seen]()))
                 for pair in look.rows(shape, parts, options.where):
                     spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
                 seen[shape.title] = spool
-        changing = settle(found, options.where, options.settle_s or 0.0, seen, wait, watch, stack)
+        changing = settle(found, options.settle_s or 0.0, seen, wait, watch, stack)
         return tuple(
-            _tell_table(found, options, shape, seen[shape.title], rows[shape.title], changing[shape.title], tell)
+            _tell_table(found, shape, seen[shape.title], rows[shape.title], changing[shape.title], tell)
             for shape in found.shapes
         )
 
@@ -141,7 +146,6 @@ def unranked(hash_: int | None) -> Sight | None:
 
 def settle(
     found: Comparison,
-    where: str | None,
     settle_s: float,
     seen: dict[str, Spool[Seen]],
     wait: Wait,
@@ -166,13 +170,14 @@ def settle(
         later: dict[str, Spool[Seen]] = {}
         for title, spool in again.items():
             moving = stack.enter_context(closing(Spool[Seen]()))
-            for row, verdict in _looked_again(found.looker(by_title[title], where), spool):
+            for row, verdict in _looked_again(found.looker(by_title[title]), spool):
                 if verdict is Verdict.CHANGING and not late:
                     moving.add(row)
                 elif verdict is not Verdict.EQUAL:
                     differing[title].add(row)
                     if verdict is Verdict.CHANGING:
                         changing[title].add(row[0])
+            spool.close()
             if moving.count:
                 later[title] = moving
         again = later
@@ -188,14 +193,13 @@ def _looked_again(looker: Looker, spool: Spool[Seen]) -> Iterator[tuple[Seen, Ve
 
 def _tell_table(
     found: Comparison,
-    options: Options,
     shape: Shape,
     spool: Spool[Seen],
     rows: dict[str, int],
     changing: set[Key],
     tell: Callable[[Finding], None],
 ) -> TableResult:
-    looker = found.looker(shape, options.where)
+    looker = found.looker(shape)
     differing = moving = 0
     for batch in spool.batches():
         for start in range(0, len(batch), BATCH):
@@ -213,18 +217,21 @@ def _tell_table(
 
 def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Finding | None]:
     """What is to be said of some rows; None for those that are equal by now."""
-    details = looker.details(keys)
-    dead = looker.dead(keys) if found.policy and looker.shape.ordered else {}
+    policy = found.policy and looker.shape.ordered
+    details = looker.details(keys, policy=policy)
+    dead = looker.dead(keys) if policy else {}
     findings: list[Finding | None] = []
     for key, (a, b) in zip(keys, details, strict=True):
         if (a and a.hash) == (b and b.hash):
             findings.append(None)
             continue
-        who, why = None, "no row order: the table is not under the row contract"
-        if looker.shape.ordered:
+        who, why = None, _NO_POLICY if looker.shape.ordered else _NO_ORDER
+        if policy:
             copies = [detail.copy if detail else None for detail in (a, b)]
             uuid = next(copy.uuid for copy in copies if copy)
             who, why = winner(found.names, copies[0], copies[1], dead.get(uuid, {}))
+        elif a is None or b is None:
+            why = f"only in {found.names[0 if a else 1]}"
         findings.append(_finding(found, looker.shape, key, a, b, who, why))
     return findings
 
@@ -232,17 +239,28 @@ def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Fin
 def _finding(
     found: Comparison, shape: Shape, key: Key, a: Detail | None, b: Detail | None, who: str | None, why: str
 ) -> Finding:
-    hidden = found.secrets.names((shape.schema, shape.name))
     values: dict[str, dict[str, str | None]] = {}
     if a and b:
-        for column, one, other in zip(shape.columns, a.values, b.values, strict=True):
-            if one != other:
-                secret = column.name.casefold() in hidden
-                shown = [MASK if secret and text is not None else text for text in (one, other)]
+        for column, *texts in zip(shape.columns, a.values, b.values, strict=True):
+            if texts[0] != texts[1]:
+                shown = [None if text is None else _masked(found, shape, column, text) for text in texts]
                 values[column.name] = dict(zip(found.names, shown, strict=True))
-    texts = {
-        column.name: MASK if column.name.casefold() in hidden else text
-        for column, text in zip(shape.key, key, strict=True)
-    }
+    named = {column.name: _masked(found, shape, column, text) for column, text in zip(shape.key, key, strict=True)}
     regions = tuple(name for name, detail in zip(found.names, (a, b), strict=True) if detail)
-    return Finding(shape.title, texts, regions, tuple(values), values, who, why)
+    return Finding(shape.title, named, regions, tuple(values), values, who, why)
+
+
+def _masked(found: Comparison, shape: Shape, column: Column, text: str) -> str:
+    """A value to show. Of json only what is secret in it is hidden; where it cannot be read, all of it."""
+    value: object = text
+    if column.base_type in ("json", "jsonb"):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return MASK
+    masked = found.secrets.masked((shape.schema, shape.name), {column.name: value})
+    assert masked is not None
+    shown = masked[column.name]
+    if shown == value:
+        return text
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)

@@ -16,7 +16,6 @@ from accountdb.compare import columns
 from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Key, Shape
 from accountdb.compare.session import FILE, Region
-from accountdb.compare.statement import condition
 from accountdb.contract.decide import Copy
 from accountdb.contract.row_order import RowStamp
 from accountdb.pg.names import doubled
@@ -48,13 +47,12 @@ class Detail:
 
 @dataclass(frozen=True)
 class Looker:
-    """Looks at rows of one table in two regions."""
+    """Looks at rows of one table in two regions, whole, whatever condition brought them up."""
 
     a: Region
     b: Region
     shape: Shape
     kind: HashKind
-    where: str | None
 
     def sights(self, keys: Sequence[Key]) -> list[tuple[Sight | None, Sight | None]]:
         """The rows as they are now, both regions at the same time."""
@@ -63,11 +61,11 @@ class Looker:
             more = sql.SQL(", {}").format(_columns(_STAMP))
         return self._both(keys, more, lambda row: Sight(row[0], _rank(row[1:]) if len(row) > 1 else None))
 
-    def details(self, keys: Sequence[Key]) -> list[tuple[Detail | None, Detail | None]]:
-        """The rows whole."""
+    def details(self, keys: Sequence[Key], *, policy: bool = True) -> list[tuple[Detail | None, Detail | None]]:
+        """The rows whole. Without ``policy`` nothing of accountdb's own is used, and there is no copy to be ordered."""
         texts = sql.SQL(", ").join(columns.as_text(column) for column in self.shape.columns)
         more: sql.Composable = sql.SQL(", ARRAY[{}]::text[]").format(texts)
-        if self.shape.ordered:
+        if self.shape.ordered and policy:
             generated = sql.Literal([c.name for c in self.shape.columns if c.generated]) + sql.SQL("::text[]")
             more += sql.SQL(", t.uuid, t.created_at, {}, md5(accountdb.row_content(t.*, {})::text)").format(
                 _columns(_STAMP), doubled(generated)
@@ -105,7 +103,6 @@ class Looker:
             names=sql.SQL(", ").join(map(sql.Identifier, names)),
             table=doubled(self.shape.source(region.name)),
             match=sql.SQL(" AND ").join(match),
-            where=condition(self.where),
         )
 
 

@@ -27,8 +27,9 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
     Raises UsageError for a table that is not there, has no key, or lacks a column that was asked
     for, Refused where the regions' columns differ or cannot be read. Names everything at once.
     """
-    here, there = _found(a, options), _found(b, options)
-    _check_asked(a, b, options, {*here, *there})
+    known = [_known(region, options) for region in (a, b)]
+    _check_asked(a, b, options, {name for tables in known for name in tables})
+    here, there = (_chosen(tables, options) for tables in known)
     _check_present(a, b, here, there)
     _check_keys(here)
     pairs = [(here[name], there[name]) for name in here]
@@ -56,7 +57,7 @@ def _check_where(region: Region, shape: Shape, where: str) -> None:
     statement = sql.SQL(block(FILE, "nothing")).format(table=doubled(shape.identifier), where=condition(where))
     try:
         with region.first.transaction():
-            region.first.execute(statement, {"rows": 0})
+            region.first.execute(statement, {"none": None})
     except psycopg.Error as error:
         found = told(error)
         raise UsageError(
@@ -87,16 +88,20 @@ def _row(region: Region, name: str) -> tuple[object, ...]:
     return row
 
 
-def _found(region: Region, options: Options) -> dict[tuple[str, str], Table]:
-    """The tables of one region that are meant, by schema and name."""
-    if not options.tables:
-        with region.use() as conn:
-            return {(t.schema, t.name): t for t in candidates(read_tables(conn), options.exclude)}
-    wanted = [split_name(name) for name in options.tables]
+def _known(region: Region, options: Options) -> dict[tuple[str, str], Table]:
+    """The tables of every schema that ``options`` speak of, by schema and name."""
+    named = {split_name(name)[0] for name in (*options.tables, *options.exclude)}
     with region.use() as conn:
-        read = {schema: read_tables(conn, schema) for schema in {schema for schema, _ in wanted}}
-    tables = {(t.schema, t.name): t for found in read.values() for t in found}
-    return {name: tables[name] for name in wanted if name in tables}
+        return {(t.schema, t.name): t for schema in sorted(named | {"public"}) for t in read_tables(conn, schema)}
+
+
+def _chosen(known: Mapping[tuple[str, str], Table], options: Options) -> dict[tuple[str, str], Table]:
+    """The tables of one region that are meant."""
+    excluded = {split_name(name) for name in options.exclude}
+    wanted = [split_name(name) for name in options.tables] or [
+        (table.schema, table.name) for table in candidates(t for t in known.values() if t.schema == "public")
+    ]
+    return {name: known[name] for name in wanted if name in known and name not in excluded}
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -120,7 +125,7 @@ def _check_present(
 
 
 def _check_asked(a: Region, b: Region, options: Options, names: set[tuple[str, str]]) -> None:
-    unknown = [name for name in options.tables if split_name(name) not in names]
+    unknown = [name for name in (*options.tables, *options.exclude) if split_name(name) not in names]
     if unknown:
         raise UsageError(
             f"no such table in {a.name} and {b.name}: {', '.join(unknown)}",

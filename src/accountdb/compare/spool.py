@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from tempfile import TemporaryFile
-from typing import Generic, TypeVar
+from typing import IO, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -13,10 +13,13 @@ _BATCH = 2000
 
 
 class Spool(Generic[T]):
-    """A list on disk, written once, read any number of times in batches. Its file has no name."""
+    """A list on disk, written once, read any number of times in batches.
+
+    Its file has no name, and a short list has no file: there may be as many lists as there are tables.
+    """
 
     def __init__(self) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
+        self._file: IO[bytes] | None = None
         self._batch: list[T] = []
         self.count = 0
 
@@ -29,22 +32,25 @@ class Spool(Generic[T]):
 
     def batches(self) -> Iterator[list[T]]:
         """All of them, in their order."""
-        self._flush()
-        self._file.seek(0)
-        end = self._file.seek(0, 2)
-        position = 0
-        while position < end:
-            self._file.seek(position)
-            batch: list[T] = pickle.load(self._file)
-            position = self._file.tell()
-            yield batch
+        if self._file is not None:
+            end = self._file.seek(0, 2)
+            position = 0
+            while position < end:
+                self._file.seek(position)
+                batch: list[T] = pickle.load(self._file)
+                position = self._file.tell()
+                yield batch
+        if self._batch:
+            yield list(self._batch)
 
     def close(self) -> None:
         """Give the disk back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _flush(self) -> None:
-        if self._batch:
-            self._file.seek(0, 2)
-            pickle.dump(self._batch, self._file)
-            self._batch = []
+        if self._file is None:
+            self._file = TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
+        self._file.seek(0, 2)
+        pickle.dump(self._batch, self._file)
+        self._batch = []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from os.path import commonprefix
 from uuid import UUID
 
 from accountdb.compare.look import Sight
 from accountdb.contract.decide import Copy, decide
 
 _LONGEST = 60
+_BEFORE = 20
 
 
 class Verdict(StrEnum):
@@ -30,15 +32,15 @@ Sights = tuple[Sight | None, Sight | None]
 def judge(before: Sights, now: Sights) -> Verdict:
     """One row, seen twice. Between the two, all that had been committed before has arrived on the other side.
 
-    A row that users write all the time may never be seen equal. It has not diverged as long as each
-    region holds by now what the other one held before, or something newer.
+    A row that users write all the time may never be seen equal. It has not diverged as long as both
+    regions hold by now the newest that either of them held before, or something newer.
     """
-    hash_a, hash_b = (_hash(sight) for sight in now)
-    if hash_a == hash_b:
+    hashes = [_hash(sight) for sight in now]
+    if hashes[0] == hashes[1]:
         return Verdict.EQUAL
-    if (hash_a, hash_b) == (_hash(before[0]), _hash(before[1])):
+    if hashes == [_hash(sight) for sight in before]:
         return Verdict.DIFFERS
-    if _follows(now[1], before[0]) and _follows(now[0], before[1]):
+    if all(_follows(sight, known) for sight in now for known in before if known):
         return Verdict.EQUAL
     return Verdict.CHANGING
 
@@ -47,12 +49,11 @@ def _hash(sight: Sight | None) -> int | None:
     return sight.hash if sight else None
 
 
-def _follows(now: Sight | None, before: Sight | None) -> bool:
-    """Whether ``now`` is at least as new as what the other region had ``before``."""
-    if before is None:
-        # Not there before: a row that has come since is newer than nothing.
-        return now is not None and now.rank is not None
-    return now is not None and now.rank is not None and before.rank is not None and now.rank >= before.rank
+def _follows(now: Sight | None, before: Sight) -> bool:
+    """Whether ``now`` is the copy ``before`` or, by the row order, a newer one."""
+    if now is None or now.rank is None:
+        return False
+    return now.hash == before.hash or (before.rank is not None and now.rank > before.rank)
 
 
 def winner(
@@ -79,6 +80,15 @@ def winner(
     return name, f"all equal but the content: its hash is greater than in {other}"
 
 
-def shortened(text: str) -> str:
-    """A value for a line on a screen."""
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+def excerpts(texts: Sequence[str | None]) -> list[str | None]:
+    """Values that differ, for a line on a screen: of long ones what lies around the first difference."""
+    start = 0
+    if any(text is not None and len(text) > _LONGEST for text in texts):
+        alike = len(commonprefix([text or "" for text in texts]))  # noqa: RUF071 - characters, not a path
+        start = max(alike - _BEFORE, 0)
+    return [None if text is None else _excerpt(text, start) for text in texts]
+
+
+def _excerpt(text: str, start: int) -> str:
+    end = start + _LONGEST
+    return ("…" if start else "") + text[start:end] + ("…" if len(text) > end else "")

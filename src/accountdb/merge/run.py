@@ -228,7 +228,7 @@ class Merge:
             for batch in todo.pairs.batches():
                 for pair in batch:
                     spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
-        changing = settle(self.found, None, self.settle_s, seen, self.wait, self.watch, stack)
+        changing = settle(self.found, self.settle_s, seen, self.wait, self.watch, stack)
         for todo in todos:
             left = stack.enter_context(closing(Spool[Pair]()))
             for rows in seen[todo.shape.title].batches():

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.table import Table
@@ -23,8 +23,8 @@ def stderr() -> Console:
 
 
 def say(line: str) -> None:
-    """One line of data."""
-    stdout().print(line)
+    """One line of data, as it is."""
+    print(line, file=stdout().file, flush=True)
 
 
 def tell(line: str, *, style: str | None = None) -> None:
@@ -38,7 +38,10 @@ def as_json(value: Any) -> str:
 
 
 class JsonStream:
-    """One JSON document with a list that may be too long for memory: its items first, then the rest."""
+    """One JSON document with a list that may be too long for memory: its items first, then the rest.
+
+    Where an error ends it early, the document still ends as one, with the key ``error``.
+    """
 
     def __init__(self, name: str) -> None:
         """``name`` is the list's key."""
@@ -58,7 +61,14 @@ class JsonStream:
         """The other keys, and the end."""
         text = json.dumps(_plain(rest), ensure_ascii=False, indent=2)
         start = f'{{"{self._name}": [],' if self._empty else "\n],"
-        self._file.write(start + text[1:] + "\n")
+        print(start + text[1:], file=self._file, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        if error is not None and not self._empty and not isinstance(error, BrokenPipeError):
+            self.end({"error": getattr(error, "message", "interrupted")})
 
 
 def _plain(value: Any) -> Any:

@@ -81,6 +81,6 @@ def meter() -> Iterator[Meter]:
     if not console.is_terminal:
         yield _Lines()
         return
-    shown = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeRemainingColumn())
+    shown = (TextColumn("{task.description}", markup=False), BarColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*shown, console=console, transient=True) as progress:
         yield _Bar(progress)

@@ -39,8 +39,9 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind = 'p';
 
 -- nothing --
--- Only whether the condition can be read. The parameter makes the server refuse a second statement.
-SELECT FROM {table} AS t WHERE ({where}) LIMIT %(rows)s;
+-- Only whether the condition can be read. The parameter makes the server refuse a second statement, and
+-- a condition with parameters of its own.
+SELECT FROM {table} AS t WHERE ({where}) AND %(none)s::pg_catalog.tid IS NOT NULL LIMIT 0;
 
 -- size --
 -- Blocks, rows by the server's own estimate (-1: never counted), and whether it is one heap.
@@ -99,15 +100,22 @@ SELECT {part}, t.* FROM (SELECT {texts}, {hash} FROM {table} AS t WHERE {range} 
 -- Some rows by their keys: number, hash, and what else is asked for.
 SELECT w.n, {hash} {more}
 FROM unnest({arrays}) WITH ORDINALITY AS w ({names}, n)
-JOIN {table} AS t ON {match} AND ({where});
+JOIN {table} AS t ON {match};
 
 -- dead --
 SELECT t.row_key, t.created_at, t.winner FROM accountdb.tombstone AS t
 WHERE t.table_schema = %(schema)s AND t.table_name = %(table)s AND t.row_key = ANY (%(keys)s);
 
--- has_tombstones --
-SELECT pg_catalog.to_regclass('accountdb.tombstone') IS NOT NULL
-   AND pg_catalog.has_table_privilege('accountdb.tombstone', 'SELECT');
+-- policy --
+-- Whether this role can be told by accountdb's own objects which copy of a row stands.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c
+               WHERE c.relnamespace = n.oid AND c.relname = 'tombstone'
+                 AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+   AND EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+               WHERE p.pronamespace = n.oid AND p.proname = 'row_content'
+                 AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+FROM pg_catalog.pg_namespace AS n
+WHERE n.nspname = 'accountdb' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE');
 
 -- count --
 SELECT pg_catalog.count(*), coalesce(pg_catalog.bit_xor({hash}), 0) FROM {table} AS t;
