@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -71,16 +71,24 @@ def diff(
         settle_s=settle,
         hash_kind=hash_,
     )
-    with meter() as watch:
-        if json:
-            with output.JsonStream("rows") as document:
-                found = diff_regions(regions, chosen, document.add, watch)
-                document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
-        else:
-            found = diff_regions(regions, chosen, tell_row, watch)
-    if not json:
+    if json:
+        with output.JsonStream("rows") as document:
+            found = _told(regions, chosen, document.add)
+            document.end({"equal": _equal(found), "regions": list(regions), "tables": found})
+    else:
+        found = _told(regions, chosen, tell_row)
         _tell_tables(tuple(regions), found)
     return 0 if _equal(found) else 1
+
+
+def _told(regions: dict[str, str], chosen: Options, tell: Callable[[Finding], None]) -> tuple[TableResult, ...]:
+    with meter() as watch:
+
+        def without_bar(row: Finding) -> None:
+            watch.clear()
+            tell(row)
+
+        return diff_regions(regions, chosen, without_bar, watch)
 
 
 def two(regions: dict[str, str], command: str) -> dict[str, str]:

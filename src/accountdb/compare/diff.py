@@ -252,15 +252,15 @@ def _finding(
 
 def _masked(found: Comparison, shape: Shape, column: Column, text: str) -> str:
     """A value to show. Of json only what is secret in it is hidden; where it cannot be read, all of it."""
-    value: object = text
-    if column.base_type in ("json", "jsonb"):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return MASK
-    masked = found.secrets.masked((shape.schema, shape.name), {column.name: value})
-    assert masked is not None
-    shown = masked[column.name]
-    if shown == value:
+    table = (shape.schema, shape.name)
+    if found.secrets.hides(table, column.name):
+        return MASK
+    if column.base_type not in ("json", "jsonb"):
         return text
-    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return MASK
+    masked = found.secrets.masked(table, {column.name: value})
+    assert masked is not None
+    return text if masked[column.name] == value else json.dumps(masked[column.name], ensure_ascii=False)

@@ -24,13 +24,15 @@ class Meter(Protocol):
     def advance(self, rows: int) -> None:
         """So many more rows are done."""
 
+    def clear(self) -> None:
+        """The work is done: nothing of it stays on the screen, on which data is about to be printed."""
+
 
 class _Rate(ProgressColumn):
-    """Rows a second."""
+    """Rows a second, since the stage began: rows come in large numbers at a time."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if not speed else f"{speed:,.0f} rows/s")
+        return Text(f"{task.completed / task.elapsed:,.0f} rows/s" if task.completed and task.elapsed else "")
 
 
 class _Bar:
@@ -45,6 +47,9 @@ class _Bar:
 
     def advance(self, rows: int) -> None:
         self._progress.advance(self._task, rows)
+
+    def clear(self) -> None:
+        self._progress.stop()
 
 
 class _Lines:
@@ -72,6 +77,9 @@ class _Lines:
         if self._total and speed:
             left = f", {max(self._total - self._rows, 0) / speed:.0f} s left"
         output.tell(f"{self._what}: {self._rows}{of} rows, {speed:.0f} rows/s{left}")
+
+    def clear(self) -> None:
+        """Lines stay."""
 
 
 @contextmanager
