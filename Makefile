@@ -4,7 +4,7 @@
 #   make test                           all tests, on real servers
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
-#   make bench                          what a guard costs (bars and figures)
+#   make bench                          what a guard, a comparison and a merge cost (bars and figures)
 #
 # Both make .venv first; nothing else needs to be installed by hand.
 
@@ -50,6 +50,7 @@ proof: env
 bench: env
 	@sh scripts/pglogical.sh --need
 	@$(BIN)/python -m benchmarks.apply
+	@$(BIN)/python -m benchmarks.diff
 
 check: env
 	@$(BIN)/ruff format --check src tests proof benchmarks
