@@ -74,7 +74,7 @@ class Two:
     def compare(self, *tables: str, wait: Callable[[float], None] = lambda _: None, **options: Any) -> Compared:
         """What the library finds."""
         findings: list[Finding] = []
-        chosen = Options(tables=tables, **options)
+        chosen = Options(tables=tables, **{"jobs": 1, **options})
         with comparison({A: self.a, B: self.b}, chosen) as found:
             results = diff(found, chosen, wait, findings.append)
         return Compared({result.table: result for result in results}, findings)
