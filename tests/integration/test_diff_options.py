@@ -209,6 +209,16 @@ def test_lengths_of_types_need_not_agree(own: Two) -> None:
     assert own.diff().lines[0].startswith("public.t id=y only in there")
 
 
+def test_no_timeout_of_the_server_ends_a_comparison(own: Two) -> None:
+    own.both("CREATE TABLE t (id int PRIMARY KEY)")
+    own.there("INSERT INTO t VALUES (1)")
+    limits = ("statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
+    own.set_on_first(dict.fromkeys(limits, "100ms"))
+    own.set_on_second(dict.fromkeys(limits, "100ms"))
+    compared = own.compare("t", where="pg_catalog.pg_sleep(0.3) IS NOT NULL")
+    assert [finding.why for finding in compared.findings] == [f"only in {B}"]
+
+
 def test_text_in_another_encoding_is_not_compared(databases: Databases) -> None:
     utf8, latin1 = databases.empty(), databases.empty()
     name = conninfo_to_dict(latin1)["dbname"]

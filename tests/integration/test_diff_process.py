@@ -18,13 +18,16 @@ from tests.integration.comparing import A, B, Two
 
 @pytest.fixture(scope="module")
 def two(databases: Databases) -> Two:
-    """A table with 100,000 short rows that all differ but one, an equal one, and one whose name is markup."""
+    """100,000 short rows that all differ but one, as many equal ones, large rows, and a name that is markup."""
     made = Two(databases.empty(), databases.empty())
     made.both("CREATE TABLE many (id int PRIMARY KEY, v int); CREATE TABLE same (LIKE many INCLUDING ALL)")
     made.both('CREATE TABLE "[/x]" (id int PRIMARY KEY)')
     made.here("INSERT INTO many SELECT i, i FROM generate_series(0, 100000) AS i")
     made.there("INSERT INTO many SELECT i, i - 1 FROM generate_series(1, 100000) AS i; INSERT INTO many VALUES (0, 0)")
     made.both("INSERT INTO same SELECT i, i FROM generate_series(0, 100000) AS i")
+    made.both("CREATE TABLE wide (id int PRIMARY KEY, v text)")
+    made.here("INSERT INTO wide SELECT i, repeat('x', 100000) FROM generate_series(1, 1000) AS i")
+    made.there("INSERT INTO wide SELECT i, repeat('x', 99999) || 'y' FROM generate_series(1, 1000) AS i")
     made.there('INSERT INTO "[/x]" SELECT i FROM generate_series(1, 3) AS i')
     made.both("ANALYZE")
     return made
@@ -115,11 +118,13 @@ def peak(out: Path, *command: str) -> tuple[int, int]:
     return status, kilobytes // 1024
 
 
-def test_memory_does_not_grow_with_the_number_of_differences(two: Two, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_differences_nor_much_with_their_size(two: Two, tmp_path: Path) -> None:
     equal, base = peak(tmp_path / "equal", *arguments(two, "--table=same", "--json"))
     differ, most = peak(tmp_path / "differ", *arguments(two, "--table=many", "--json", "--settle=0.1"))
-    assert (equal, differ) == (0, 1)
+    large, wide = peak(tmp_path / "wide", *arguments(two, "--table=wide"))
+    assert (equal, differ, large) == (0, 1, 1)
     assert most - base < 60, f"{most} MB against {base} MB"
+    assert wide - base < 150, f"{wide} MB against {base} MB"
     document = json.loads((tmp_path / "differ").read_text())
     assert sorted(int(row["key"]["id"]) for row in document["rows"]) == list(range(1, 100_001))
     assert document["tables"] == [

@@ -70,6 +70,14 @@ def test_keys_that_only_the_type_calls_equal_are_two_rows(two: Two) -> None:
     assert found(two, "folded") == one_sided
 
 
+def test_a_column_that_the_key_only_includes_is_none_of_the_key(two: Two) -> None:
+    two.both(
+        "CREATE TABLE including (id int, v text, PRIMARY KEY (id) INCLUDE (v)); INSERT INTO including VALUES (1, 'x')"
+    )
+    two.there("UPDATE including SET v = 'y'")
+    assert found(two, "including") == [(("1",), (A, B), ("v",))]
+
+
 # -- structure that may differ --
 
 

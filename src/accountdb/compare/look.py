@@ -21,7 +21,8 @@ from accountdb.contract.row_order import RowStamp
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 
-BATCH = 2000
+# Rows whole, at a time: each may be large.
+BATCH = 100
 
 T = TypeVar("T")
 

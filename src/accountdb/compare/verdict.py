@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from os.path import commonprefix
 from uuid import UUID
 
 from accountdb.compare.look import Sight
@@ -84,9 +84,14 @@ def excerpts(texts: Sequence[str | None]) -> list[str | None]:
     """Values that differ, for a line on a screen: of long ones what lies around the first difference."""
     start = 0
     if any(text is not None and len(text) > _LONGEST for text in texts):
-        alike = len(commonprefix([text or "" for text in texts]))  # noqa: RUF071 - characters, not a path
-        start = max(alike - _BEFORE, 0)
+        start = max(_alike([text or "" for text in texts]) - _BEFORE, 0)
     return [None if text is None else _excerpt(text, start) for text in texts]
+
+
+def _alike(texts: Sequence[str]) -> int:
+    """With how many characters all begin. By halves: a loop over a large value would take its time."""
+    longest = min(map(len, texts))
+    return bisect_left(range(longest), True, key=lambda last: len({text[: last + 1] for text in texts}) > 1)
 
 
 def _excerpt(text: str, start: int) -> str:

@@ -21,13 +21,14 @@ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND NOT c.relispartitio
 ORDER BY c.relname, a.attnum;
 
 -- primary_keys --
+-- Without the columns that an index only includes.
 SELECT c.relname, array_agg(a.attname::text ORDER BY k.position)
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, position)
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
-WHERE i.indisprimary AND n.nspname = %(schema)s
+WHERE i.indisprimary AND k.position <= i.indnkeyatts AND n.nspname = %(schema)s
 GROUP BY c.relname;
 
 -- row_triggers --
