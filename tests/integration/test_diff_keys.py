@@ -64,6 +64,11 @@ KEYS = {
         "a text, b timestamptz",
         "'x' || n % 5, '2026-01-01 00:00+00'::timestamptz + n * '1s'::interval",
     ),
+    "all else": (
+        'a oid, b name, c "char", d money, e timetz, f bit(8), g smallint, h time',
+        """n::oid, 'x' || n, chr(65 + n % 26)::"char", (n / 100.0)::money, '12:00+08'::timetz, n::bit(8), n % 2,"""
+        " '00:00'::time + n * '1s'::interval",
+    ),
     "three": ('"A_%s" int, "b""c" date, "é" uuid', "n % 2, '2026-01-01'::date + n % 5, md5(n::text)::uuid"),
 }
 BY_INDEX = {"uuid", "int", "bigint", "numeric", "moment", "moment without zone", "day", "bytes", "domain"} | {

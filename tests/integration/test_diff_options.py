@@ -77,6 +77,7 @@ OTHER = [("other.one", "1")]
         (["--table=one", "--where=v LIKE 'v%' AND level % 2 = 1 /* odd */"], ONE),
         (["--table=one", "--where=n = 0 AND t.id < 5"], ONE[:1]),
         (["--table=one", "--where=id IN (SELECT id FROM public.two WHERE v = 'other')"], ONE[:1]),
+        (["--table=one", "--where=v = ANY ('{v1,v0}') OR v = '{nine}'"], ONE[:1]),
         (["--table=one", "--columns=level"], ONE[1:]),
         (["--table=one", "--columns= n , id"], []),
         (["--jobs=4", "--hash=text"], ONE + TWO),

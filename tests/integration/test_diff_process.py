@@ -6,13 +6,15 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import BIN, Databases
+from tests.conftest import BIN, Databases, eventually, rows
 from tests.integration.comparing import A, B, Two
 
 
@@ -99,6 +101,22 @@ def test_a_reader_that_has_enough_is_no_error(two: Two) -> None:
         assert process.stdout.readline().startswith(b"public.many id=")
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_an_interrupted_comparison_ends_at_once(two: Two) -> None:
+    endless = ("--table=same", "--where=t.id > 0 OR pg_catalog.pg_sleep(60) IS NOT NULL")
+    with subprocess.Popen(
+        [str(BIN / "migratectl"), *arguments(two, *endless)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        asleep = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+        eventually(lambda: all(rows(dsn, asleep) for dsn in (two.a, two.b)), what="a query in both regions")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    eventually(lambda: not any(rows(dsn, asleep) for dsn in (two.a, two.b)), what="no query left")
 
 
 # A little program of one child: its exit status and the peak of its memory, in kB.

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg import sql
 
 from accountdb.compare import columns
+from accountdb.compare.busy import Busy
 from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Key, Parts, Shape, Watch
 from accountdb.compare.session import FILE, Region
@@ -78,6 +79,7 @@ def read_parts(
         except BaseException:
             for pool in pools:
                 pool.shutdown(wait=False, cancel_futures=True)
+            scan.busy.cancel()
             raise
     return Parts(tuple(bounds), found[a.name], found[b.name])
 
@@ -90,6 +92,7 @@ class _Scan:
     bounds: sql.Composable
     kind: HashKind
     where: str | None
+    busy: Busy = field(default_factory=Busy)
 
     def read(self, region: Region, first: int, end: int | None) -> list[tuple[int, int, int]]:
         """Part, rows and hash of what lies in blocks ``first`` to ``end`` (None: to the last)."""
@@ -102,7 +105,7 @@ class _Scan:
             stretch=sql.SQL("true") if whole else sql.SQL(block(FILE, "stretch")),
             where=condition(self.where),
         )
-        with region.use() as conn:
+        with region.use() as conn, self.busy.at_work(conn):
             # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
             conn.execute("SET enable_sort = off")
             found = conn.execute(

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from psycopg import sql
 
 from accountdb.compare import columns
+from accountdb.compare.busy import Busy
 from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Key, Pair, Parts, Shape
 from accountdb.compare.session import FILE, Region
@@ -78,6 +79,7 @@ class _Stream:
         self._statement, self._values = _query(region, shape, parts, wanted, kind, where)
         self._blocks: Queue[list[tuple[int, Key, int]] | BaseException] = Queue(_AHEAD)
         self._stop = threading.Event()
+        self._busy = Busy()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -94,6 +96,7 @@ class _Stream:
     def close(self) -> None:
         """End the thread, also in the middle."""
         self._stop.set()
+        self._busy.cancel()
         while self._thread.is_alive():
             while not self._blocks.empty():
                 self._blocks.get_nowait()
@@ -101,7 +104,12 @@ class _Stream:
 
     def _read(self) -> None:
         try:
-            with self._region.use() as conn, conn.transaction(), conn.cursor("accountdb_rows") as cursor:
+            with (
+                self._region.use() as conn,
+                self._busy.at_work(conn),
+                conn.transaction(),
+                conn.cursor("accountdb_rows") as cursor,
+            ):
                 cursor.execute(self._statement, self._values)
                 while not self._stop.is_set():
                     found = cursor.fetchmany(_BATCH)
