@@ -22,7 +22,7 @@ from accountdb.pg.names import doubled
 from accountdb.sql import block
 
 # Rows whole, at a time: each may be large.
-BATCH = 100
+BATCH = 200
 
 T = TypeVar("T")
 

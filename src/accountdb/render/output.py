@@ -53,7 +53,7 @@ class JsonStream:
 
     def add(self, item: Any) -> None:
         """One more item."""
-        self._file.write(self._separator + json.dumps(_plain(item), ensure_ascii=False))
+        self._file.write(self._separator + json.dumps(item, ensure_ascii=False, default=_shallow))
         self._separator = ",\n  "
         self._empty = False
 
@@ -69,6 +69,13 @@ class JsonStream:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
         if error is not None and not self._empty and not isinstance(error, BrokenPipeError):
             self.end({"error": getattr(error, "message", "interrupted")})
+
+
+def _shallow(value: Any) -> Any:
+    """What json cannot write itself, one level deep: much faster than ``_plain`` for many small items."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:
