@@ -39,6 +39,8 @@ class Part:
     result: Copy | None
     heir: UUID | None = None
     """The row that this one's dead copy was merged into."""
+    reborn: bool = False
+    """Whether the copy that is to stand is of a later life than the region's own, which has ended."""
 
     @property
     def acts(self) -> bool:
@@ -72,10 +74,10 @@ def decide(a: Copy | None, b: Copy | None, dead: Mapping[datetime, UUID | None])
 
 def _part(copy: Copy | None, result: Copy | None, dead: Mapping[datetime, UUID | None]) -> Part:
     if copy is None:
-        action = Action.KEEP if result is None else Action.INSERT
-    elif copy.created_at in dead:
-        # Its next life, where there is one, comes with the next look.
-        action = Action.DELETE
-    else:
-        action = Action.KEEP if copy == result else Action.UPDATE
-    return Part(action, copy, result, dead.get(copy.created_at) if copy else None)
+        return Part(Action.KEEP if result is None else Action.INSERT, None, result)
+    if copy.created_at not in dead:
+        return Part(Action.KEEP if copy == result else Action.UPDATE, copy, result)
+    if result is None:
+        return Part(Action.DELETE, copy, None, dead[copy.created_at])
+    # Its next life takes its place: a delete would take along children that the next life has.
+    return Part(Action.UPDATE, copy, result, reborn=True)

@@ -28,14 +28,20 @@ def taken_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Co
 def _taken(reference: Reference, tables: Mapping[tuple[str, str], Table]) -> sql.Composed:
     child = sql.Identifier(*reference.child)
     match = _match(reference, "OLD")
+    stays = _stays(reference, tables)
     if reference.on_delete == _SET_NULL and _can_be_empty(reference, tables):
         empty = [sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in reference.touched]
-        return filled("child_emptied", child=child, match=match, empty=sql.SQL(", ").join(empty))
+        return filled("child_emptied", child=child, match=match, stays=stays, empty=sql.SQL(", ").join(empty))
     parts = [filled("child_deleted", child=child, match=match, constraint=comment_text(reference.name))]
     if reference.parent_columns == ("uuid",):
         column = sql.Identifier(reference.child_columns[0])
-        parts.insert(0, filled("child_inherited", child=child, match=match, column=column))
+        parts.insert(0, filled("child_inherited", child=child, match=match, stays=stays, column=column))
     return sql.SQL("\n        ").join(parts)
+
+
+def _stays(reference: Reference, tables: Mapping[tuple[str, str], Table]) -> sql.Composable:
+    child = tables.get(reference.child)
+    return filled("child_stays") if child is not None and child.column("uuid") else sql.SQL("true")
 
 
 def _can_be_empty(reference: Reference, tables: Mapping[tuple[str, str], Table]) -> bool:
@@ -44,9 +50,10 @@ def _can_be_empty(reference: Reference, tables: Mapping[tuple[str, str], Table])
     return all(column is not None and not column.not_null for column in columns)
 
 
-def buried_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Composed:
+def buried_along(table: Table, tables: Mapping[tuple[str, str], Table]) -> sql.Composable:
     """Tombstones of everything that a local delete takes along by ON DELETE CASCADE, to any depth."""
-    return sql.SQL("\n    ").join(_along(path) for path in _cascades(table, tables, ()))
+    paths = [_along(path) for path in _cascades(table, tables, ())]
+    return filled("all_along", each=sql.SQL("\n    ").join(paths)) if paths else sql.SQL("")
 
 
 def _cascades(

@@ -15,7 +15,8 @@ from accountdb.catalog.tables import Table
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
 from accountdb.compare.session import Region
-from accountdb.merge.rows import Judged, Regions, decisions
+from accountdb.merge.judging import Judged, decisions
+from accountdb.merge.rows import Regions
 from accountdb.merge.run import close_healed
 from accountdb.merge.writer import Writer
 from accountdb.sql import block
@@ -54,7 +55,7 @@ def heal(
     before its parent was deleted, say.
     """
     a, b = found.names
-    regions = Regions(tables, writers[a][0], writers[b][0])
+    regions = Regions(found, tables, writers[a][0], writers[b][0])
     written = {a: 0, b: 0}
     looked_at: set[tuple[str, str, str]] = set()
     before: list[tuple[Shape, Judged]] = []
@@ -81,7 +82,7 @@ def heal(
 def _apply(regions: Regions, shapes: Sequence[Shape], work: Sequence[tuple[Shape, Judged]]) -> None:
     """Writes parents first, then deletes children first: a child that has moved is there before its old parent goes."""
     for shape in shapes:
-        regions.write(shape, [one for of, one in work if of is shape])
+        regions.write(shape, [one for of, one in work if of is shape], patient=False)
     for shape in reversed(shapes):
         regions.delete(shape, [one for of, one in work if of is shape])
 

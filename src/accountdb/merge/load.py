@@ -2,7 +2,7 @@
 
 Three ways in, from the fastest. A table that is empty is loaded whole, in key order, its secondary
 indexes made afterwards, in one transaction that holds it alone. Rows that take nothing from others
-go in by sets. What is left is settled by the guard, one by one.
+go in by sets. What is left is for the guard, one by one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from accountdb.catalog.tables import Reference, Table
+from accountdb.catalog.tables import Table
 from accountdb.compare.model import Key, Watch
 from accountdb.compare.session import Region
 from accountdb.merge.recording import Recorder
+from accountdb.merge.references import conditions
 from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_name, title, writable
 from accountdb.pg.connect import Connection
-from accountdb.pg.names import doubled
 from accountdb.sql import block
 
 _CHUNK_BYTES = 128 * 1024
@@ -114,11 +114,11 @@ class Loader:
     recorder: Recorder | None = field(repr=False)
     watch: Watch = field(repr=False)
 
-    def insert(self, source: Source) -> int:
-        """Insert what is not there, in one transaction. Returns the rows that went in without a judge."""
+    def insert(self, source: Source) -> tuple[int, list[Key]]:
+        """Insert what is not there, in one transaction. Returns how many went in, and what a guard has to judge."""
         return self.writer.run(lambda conn: self._insert(conn, source))
 
-    def _insert(self, conn: Connection, source: Source) -> int:
+    def _insert(self, conn: Connection, source: Source) -> tuple[int, list[Key]]:
         table = source.table
         make_stage(conn, table)
         source.send(conn, stage_name(table), self.watch)
@@ -131,18 +131,10 @@ class Loader:
                 new = self._insert_new(conn, table)
                 inserted += new
             judged(conn, False)
-        rest = [uuid for (uuid,) in conn.execute(filled("leftover", table), {"unused": None})]
-        if rest:
-            statement = filled("insert_rest", table)
-            if self.recorder:
-                with self.recorder.recorded(conn, table, rest, staged=True):
-                    conn.execute(statement, {"unused": None})
-            else:
-                conn.execute(statement, {"unused": None})
-        return inserted
+        return inserted, [(key,) for (key,) in conn.execute(filled("leftover", table), {"unused": None})]
 
     def _insert_new(self, conn: Connection, table: Table) -> int:
-        parents = [filled("parent", table, **_reference(r, "s")) for r in table.references]
+        parents = [filled("parent", table, **conditions(r, "s")) for r in table.references]
         returning = sql.SQL(block(FILE, "returning") if self.recorder else "")
         statement = filled("insert_new", table, parents=sql.SQL("\n  ").join(parents), returning=returning)
         cursor = conn.execute(statement, title(table))
@@ -200,21 +192,5 @@ def _check_loaded(conn: Connection, table: Table) -> None:
     while removed:
         removed = conn.execute(filled("remove_dead", table), title(table)).rowcount > 0
         for reference in table.references:
-            statement = filled("remove_orphans", table, **_reference(reference, "t"))
+            statement = filled("remove_orphans", table, **conditions(reference, "t"))
             removed |= conn.execute(statement, {"unused": None}).rowcount > 0
-
-
-def _reference(reference: Reference, alias: str) -> dict[str, sql.Composable]:
-    """A foreign key as conditions over the child under ``alias`` and the parent p."""
-    child = [sql.SQL(alias + ".") + doubled(sql.Identifier(name)) for name in reference.child_columns]
-    match = [
-        sql.SQL("p.{} OPERATOR({}.{}) {}").format(
-            doubled(sql.Identifier(parent)), doubled(sql.Identifier(schema)), doubled(sql.SQL(operator)), column
-        )
-        for (parent, (schema, operator), _), column in zip(reference.equalities, child, strict=True)
-    ]
-    return {
-        "parent": doubled(sql.Identifier(*reference.parent)),
-        "empty": sql.SQL(" OR ").join(column + sql.SQL(" IS NULL") for column in child),
-        "match": sql.SQL(" AND ").join(match),
-    }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accountdb.compare.model import Finding, TableResult
+from accountdb.contract.decide import Action
 
 
 @dataclass
@@ -20,6 +21,12 @@ class Counts:
     def total(self) -> int:
         """All of them."""
         return self.inserted + self.updated + self.deleted
+
+    def add(self, action: Action) -> None:
+        """One more row."""
+        self.inserted += action is Action.INSERT
+        self.updated += action is Action.UPDATE
+        self.deleted += action is Action.DELETE
 
 
 @dataclass(frozen=True)

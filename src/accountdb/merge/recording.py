@@ -10,8 +10,9 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Reference, Table
 from accountdb.compare import columns
+from accountdb.merge.rivals import claimed
 from accountdb.merge.undo import SQL_FILE, Line, Row, Undo
-from accountdb.merge.writer import stage_of, writable
+from accountdb.merge.writer import writable
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
@@ -54,19 +55,8 @@ class Recorder:
     def _affected(self, conn: Connection, table: Table, keys: set[str], *, staged: bool) -> dict[Name, set[str]]:
         found: dict[Name, set[str]] = {}
         if staged:
-            keys = keys | self._rivals(conn, table)
+            keys = keys | {str(claim.holder) for claim in claimed(conn, table)}
         self._with_children(conn, table, keys, found)
-        return found
-
-    def _rivals(self, conn: Connection, table: Table) -> set[str]:
-        found: set[str] = set()
-        for index in table.unique_indexes:
-            keys = doubled(sql.SQL(", ".join(index.keys)))
-            predicate = doubled(sql.SQL(f"({index.predicate})" if index.predicate else "true"))
-            statement = sql.SQL(block(SQL_FILE, "rivals")).format(
-                table=doubled(table.identifier), keys=keys, staged=_staged(table), predicate=predicate
-            )
-            found |= {str(uuid) for (uuid,) in conn.execute(statement, {"unused": None})}
         return found
 
     def _with_children(self, conn: Connection, table: Table, keys: set[str], found: dict[Name, set[str]]) -> None:
@@ -99,15 +89,6 @@ def images(conn: Connection, table: Table, keys: Iterable[str]) -> Images:
     statement = sql.SQL(block(SQL_FILE, "rows")).format(table=doubled(table.identifier), values=texts)
     found = conn.execute(statement, {"keys": list(keys)})
     return {uuid: (values, stamp) for uuid, values, stamp in found}
-
-
-def _staged(table: Table) -> sql.Composed:
-    """The staged rows with their generated columns: an index may be made of those."""
-    made = [
-        sql.SQL(", ({}) AS {}").format(doubled(sql.SQL(c.default or "NULL")), doubled(sql.Identifier(c.name)))
-        for c in table.generated
-    ]
-    return sql.SQL("(SELECT s.* {} FROM {} AS s)").format(sql.SQL("").join(made), stage_of(table))
 
 
 def _changed(before: Images, after: Images) -> list[Row]:

@@ -8,145 +8,32 @@ Nothing is kept between two runs: killed at any point, the next run finds what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from accountdb.catalog.tables import Table
-from accountdb.compare.diff import Comparison, FirstLook, Seen, Wait, describe, first_look, settle, unranked
-from accountdb.compare.model import Finding, Key, Pair, Parts, Shape, TableResult, Unwatched, Watch
+from accountdb.compare.diff import Comparison, Seen, Wait, describe, first_look, settle, unranked
+from accountdb.compare.model import Finding, Key, Pair, Shape, TableResult, Unwatched, Watch
 from accountdb.compare.rows import few
 from accountdb.compare.session import Region
 from accountdb.compare.spool import Spool
-from accountdb.contract.decide import Action
+from accountdb.merge.judging import Judged, decisions
 from accountdb.merge.load import Loader, Source, by_keys, by_range
-from accountdb.merge.model import Counts, TablePlan
+from accountdb.merge.looking import Stretch, Todo, digest, keys_of, look, look_again
+from accountdb.merge.model import Counts
 from accountdb.merge.order import children_of
 from accountdb.merge.recording import Recorder
-from accountdb.merge.rows import BATCH, Judged, Regions, decisions
+from accountdb.merge.rows import BATCH, Regions
 from accountdb.merge.writer import Writer, filled, title
 
-MOST_ROUNDS = 8
-_SAMPLES = 5
+MOST_ROUNDS = 12
 _SHOWN = 20
-_RANGE_ROWS = 20_000
 _KEYS = 5000
 # From so many rows on an empty table is loaded whole.
 FILL_FROM = 10_000
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Keys from ``low`` to below ``high`` of which one region has no row at all."""
-
-    low: Key | None
-    high: Key | None
-    rows: int
-
-
-@dataclass
-class Todo:
-    """One table's differences. ``a_lacks`` and ``b_lacks`` are whole stretches, ``pairs`` single rows."""
-
-    shape: Shape
-    rows: dict[str, int]
-    parts: Parts
-    a_lacks: list[Stretch]
-    b_lacks: list[Stretch]
-    pairs: Spool[Pair] = field(repr=False)
-
-    @property
-    def count(self) -> int:
-        """About how many rows have to be looked at."""
-        return self.pairs.count + sum(stretch.rows for stretch in (*self.a_lacks, *self.b_lacks))
-
-
-def stretches(parts: Parts, wanted: Sequence[int], side: Mapping[int, tuple[int, int]]) -> list[Stretch]:
-    """The wanted parts, which only ``side`` has rows in, joined where they follow each other. Pure."""
-    found: list[Stretch] = []
-    last = -2
-    for part in wanted:
-        low = parts.bounds[part - 1] if part else None
-        high = parts.bounds[part] if part < len(parts.bounds) else None
-        rows = side[part][0]
-        if part == last + 1 and found[-1].rows + rows <= _RANGE_ROWS:
-            found[-1] = Stretch(found[-1].low, high, found[-1].rows + rows)
-        else:
-            found.append(Stretch(low, high, rows))
-        last = part
-    return found
-
-
-def look(found: Comparison, at: FirstLook, shape: Shape, watch: Watch, *, whole: bool) -> Todo:
-    """What differs in one table. ``whole``: stretches that one region lacks are not taken apart into rows.
-
-    The caller closes its pairs.
-    """
-    watch.stage(shape.title, at.estimate(shape))
-    parts = at.parts(shape, None, watch)
-    differing = parts.differing
-    only_a = [p for p in differing if whole and p not in parts.b]
-    only_b = [p for p in differing if whole and p not in parts.a]
-    todo = Todo(
-        shape,
-        dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True)),
-        parts,
-        stretches(parts, only_b, parts.b),
-        stretches(parts, only_a, parts.a),
-        Spool[Pair](),
-    )
-    left_out = {*only_a, *only_b}
-    for pair in at.rows(shape, parts, None, [part for part in differing if part not in left_out]):
-        todo.pairs.add(pair)
-    return todo
-
-
-def look_again(at: FirstLook, before: Todo) -> Todo:
-    """What differs by now in the parts of a table that did before."""
-    todo = replace(before, a_lacks=[], b_lacks=[], pairs=Spool[Pair]())
-    for pair in at.rows(before.shape, before.parts, None, before.parts.differing):
-        todo.pairs.add(pair)
-    return todo
-
-
-def plan(found: Comparison, jobs: int, tables: Sequence[Shape], watch: Watch) -> tuple[TablePlan, ...]:
-    """What a merge would do, decided as it would be, row by row; nothing is written."""
-    plans = []
-    with ExitStack() as stack:
-        with first_look(found, jobs) as at:
-            todos = [look(found, at, shape, watch, whole=False) for shape in tables]
-        for todo in todos:
-            stack.enter_context(closing(todo.pairs))
-            counts = {name: Counts() for name in found.names}
-            samples: list[Finding] = []
-            for keys in _keys(todo.pairs):
-                judged = decisions(found, todo.shape, keys)
-                for one in judged:
-                    _count(counts, found.names, one)
-                if len(samples) < _SAMPLES:
-                    some = [one.key for one in judged[: _SAMPLES - len(samples)]]
-                    samples += [row for row in describe(found, found.looker(todo.shape), some) if row]
-            plans.append(TablePlan(todo.shape.title, counts, tuple(samples)))
-    return tuple(plans)
-
-
-def _keys(pairs: Spool[Pair], size: int = BATCH) -> Iterator[list[Key]]:
-    rows = (pair.key for batch in pairs.batches() for pair in batch)
-    while keys := list(islice(rows, size)):
-        yield keys
-
-
-def _count(counts: Mapping[str, Counts], names: tuple[str, str], judged: Judged) -> None:
-    for name, part in zip(names, (judged.decision.a, judged.decision.b), strict=True):
-        if part.action is Action.INSERT:
-            counts[name].inserted += 1
-        elif part.action is Action.UPDATE:
-            counts[name].updated += 1
-        elif part.action is Action.DELETE:
-            counts[name].deleted += 1
 
 
 @dataclass
@@ -168,16 +55,22 @@ class Merge:
     written: dict[str, dict[str, Counts]] = field(default_factory=dict)
     dead: dict[str, set[Key]] = field(default_factory=dict)
     """Rows that were found dead in an earlier round, by table."""
+    patient: bool = True
+    """Whether rows may still wait for others. When nothing moves any more, the guards judge them as they are."""
+    waiting: int = 0
+    """How many rows the last round left for others to come first."""
+    new_dead: bool = False
+    """Whether the last round found rows that are to be deleted in the next one."""
 
     def __post_init__(self) -> None:
         a, b = self.found.names
-        self.regions = Regions(self.tables, self.writers[a][0], self.writers[b][0], self.recorders)
+        self.regions = Regions(self.found, self.tables, self.writers[a][0], self.writers[b][0], self.recorders)
 
     def run(self) -> tuple[int, tuple[TableResult, ...], tuple[Finding, ...]]:
         """All rounds. Returns their number, the last look, and some of the rows that differ in it."""
         rows: dict[str, dict[str, int]] = {}
         touched: list[Todo] = []
-        before: dict[str, frozenset[Key]] = {}
+        before: dict[str, int] = {}
         number = 0
         while True:
             number += 1
@@ -186,12 +79,19 @@ class Merge:
                 rows |= {todo.shape.title: todo.rows for todo in todos}
                 changing = self._settled(todos, stack) if number > 1 else {}
                 left = {todo.shape.title: todo for todo in todos if todo.count}
-                stuck = number > 2 and self._names(left) == before
-                before = self._names(left) if number > 1 else {}
-                if not left or stuck or number > MOST_ROUNDS:
+                now = {name: digest(todo.pairs) for name, todo in left.items()} if number > 1 else {}
+                stands = number > 1 and now == before and not self.new_dead
+                if not left or number > MOST_ROUNDS or (stands and not self._lose_patience()):
                     return number - 1, *self._proof(rows, left, changing)
+                before = now
                 self._round(list(left.values()))
                 touched = [todo for todo in todos if todo.count]
+
+    def _lose_patience(self) -> bool:
+        """Whether rows that wait for others are given to the guards for the first time."""
+        lost = self.patient and self.waiting > 0
+        self.patient = self.patient and not lost
+        return lost
 
     def _first_look(self, stack: ExitStack) -> list[Todo]:
         with first_look(self.found, self.jobs) as at:
@@ -238,33 +138,53 @@ class Merge:
             todo.pairs = left
         return changing
 
-    def _names(self, left: Mapping[str, Todo]) -> dict[str, frozenset[Key]]:
-        """The rows that are left, of tables where they are few enough to be compared with those of the next round."""
-        few = {name: todo for name, todo in left.items() if todo.pairs.count <= _RANGE_ROWS}
-        return {name: frozenset(key for keys in _keys(todo.pairs) for key in keys) for name, todo in few.items()}
-
     def _round(self, todos: Sequence[Todo]) -> None:
-        ready: list[tuple[Shape, list[Key]]] = []
+        self.waiting, self.new_dead = 0, False
+        ready = []
         for todo in todos:
             self.watch.stage(f"{todo.shape.title}: writing", todo.count)
             self._bring(todo)
-            dead = self.dead.setdefault(todo.shape.title, set())
-            due: list[Key] = []
-            for keys in _keys(todo.pairs, _KEYS):
-                judged = decisions(self.found, todo.shape, self._brought(todo.shape, keys))
-                self.regions.write(todo.shape, [one for one in judged if not one.deletes])
-                if self._may_delete(todo.shape):
-                    due += [one.key for one in judged if one.deletes and one.key in dead]
-                dead |= {one.key for one in judged if one.deletes}
-                self._tally(todo.shape, [one for one in judged if not one.deletes])
-                self.watch.advance(len(keys))
-            ready.append((todo.shape, due))
+            ready.append((todo.shape, self._judge(todo)))
         for shape, keys in reversed(ready):
             for start in range(0, len(keys), BATCH):
                 judged = decisions(self.found, shape, keys[start : start + BATCH])
                 doomed = [one for one in judged if one.deletes]
                 self.regions.delete(shape, doomed)
                 self._tally(shape, doomed)
+
+    def _judge(self, todo: Todo) -> list[Key]:
+        """Bring, insert and update row by row. Rows that wait for others are tried again as long as some get on.
+
+        Returns the rows that are due to be deleted.
+        """
+        due: list[Key] = []
+        pairs = todo.pairs
+        with ExitStack() as stack:
+            while True:
+                later = stack.enter_context(closing(Spool[Pair]()))
+                for keys in keys_of(pairs, _KEYS):
+                    for key in self._judge_some(todo.shape, keys, due):
+                        later.add(Pair(key, None, None))
+                    self.watch.advance(len(keys))
+                if not later.count or later.count == pairs.count:
+                    self.waiting += later.count
+                    return due
+                pairs = later
+
+    def _judge_some(self, shape: Shape, keys: Sequence[Key], due: list[Key]) -> list[Key]:
+        dead = self.dead.setdefault(shape.title, set())
+        judged = decisions(self.found, shape, self._brought(shape, keys))
+        kept = [one for one in judged if not one.deletes]
+        done = self.regions.write(shape, kept, patient=self.patient)
+        self._tally(shape, [one for one in kept if one.key not in done.waiting])
+        for name, action in done.along:
+            self._counts(shape)[name].add(action)
+        found = {one.key for one in judged if one.deletes}
+        if self._may_delete(shape):
+            due += sorted(found & dead)
+            self.new_dead |= bool(found - dead)
+        dead |= found
+        return sorted(done.waiting)
 
     def _may_delete(self, shape: Shape) -> bool:
         """Whether all that goes along with a row is being merged too: else a child that has moved would go."""
@@ -275,7 +195,7 @@ class Merge:
     def _tally(self, shape: Shape, judged: Sequence[Judged]) -> None:
         counts = self._counts(shape)
         for one in judged:
-            _count(counts, self.found.names, one)
+            one.count(counts, self.found.names)
 
     def _counts(self, shape: Shape) -> dict[str, Counts]:
         return self.written.setdefault(shape.title, {name: Counts() for name in self.found.names})
@@ -308,7 +228,7 @@ class Merge:
             for writer in writers:
                 free[name].put(writer)
 
-        def insert(name: str, source: Region, stretch: Stretch) -> int:
+        def insert(name: str, source: Region, stretch: Stretch) -> tuple[int, list[Key]]:
             writer = free[name].get()
             try:
                 return self._loader(writer).insert(by_range(source, table, stretch.low, stretch.high))
@@ -316,10 +236,15 @@ class Merge:
                 free[name].put(writer)
 
         with ThreadPoolExecutor(self.jobs * 2) as pool:
-            futures: list[tuple[str, Future[int]]] = [(item[0], pool.submit(insert, *item)) for item in work]
+            futures: list[tuple[str, Future[tuple[int, list[Key]]]]] = [
+                (item[0], pool.submit(insert, *item)) for item in work
+            ]
             try:
                 for name, future in futures:
-                    counts[name].inserted += future.result()
+                    inserted, rest = future.result()
+                    counts[name].inserted += inserted
+                    for key in rest:
+                        todo.pairs.add(Pair(key, None, None))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -343,10 +268,12 @@ class Merge:
                 if lacking[name]
             ]
             for name, future in work:
-                counts[name].inserted += future.result()
+                inserted, rest = future.result()
+                counts[name].inserted += inserted
+                left += rest
         return left
 
-    def _insert(self, name: str, source: Source) -> int:
+    def _insert(self, name: str, source: Source) -> tuple[int, list[Key]]:
         """Not watched: the caller counts the rows that it looks at."""
         return Loader(self.writers[name][0], self.recorders.get(name), Unwatched()).insert(source)
 
@@ -369,7 +296,7 @@ class Merge:
                 )
             )
             if todo and len(shown) < _SHOWN:
-                keys = next(_keys(todo.pairs, _SHOWN - len(shown)), [])
+                keys = next(keys_of(todo.pairs, _SHOWN - len(shown)), [])
                 shown += [row for row in describe(self.found, self.found.looker(shape), keys) if row]
         return tuple(results), tuple(shown)
 

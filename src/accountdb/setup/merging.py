@@ -20,7 +20,8 @@ from accountdb.merge.heal import HealReport, heal
 from accountdb.merge.model import Receipt, TablePlan
 from accountdb.merge.order import parents_first, with_parents
 from accountdb.merge.recording import Recorder
-from accountdb.merge.run import Merge, close_healed, plan
+from accountdb.merge.planning import plan
+from accountdb.merge.run import Merge, close_healed
 from accountdb.merge.takeback import TakenBack, check_rights, take_back
 from accountdb.merge.undo import identity, read_header, undo_file
 from accountdb.merge.writer import Writer, open_writers

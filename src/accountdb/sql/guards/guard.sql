@@ -147,6 +147,10 @@ END
         {each}
         PERFORM set_config('accountdb.deleting', accountdb_outer, true);
 
+-- child_stays --
+-- Not a row that is being deleted itself: it refers to itself, or to one that goes along with it.
+position(c.uuid::text IN accountdb_outer || OLD.uuid::text) = 0
+
 -- child --
 -- A table that was dropped since this guard was made has no rows to take along.
         BEGIN
@@ -160,12 +164,13 @@ END
         DELETE FROM {child} AS c WHERE {match};
 
 -- child_emptied --
-UPDATE {child} AS c SET {empty} WHERE {match};
+UPDATE {child} AS c SET {empty} WHERE {match} AND {stays};
 
 -- child_inherited --
 -- Merged into another account: what the merge did not know of follows it.
         IF seen.winner IS NOT NULL THEN
-            FOR accountdb_heir IN SELECT c.uuid FROM {child} AS c WHERE {match} LOOP
+            FOR accountdb_heir IN SELECT c.uuid FROM {child} AS c
+                WHERE {match} AND {stays} LOOP
                 BEGIN
                     UPDATE {child} AS c SET {column} = seen.winner WHERE c.uuid = accountdb_heir;
                 EXCEPTION WHEN unique_violation THEN
@@ -301,6 +306,8 @@ CREATE OR REPLACE FUNCTION {capture}() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog
 AS {tag}
+DECLARE
+    accountdb_into text := current_setting('accountdb.merged_into', true);
 BEGIN
     PERFORM accountdb.bury({schema_name}, {table_name}, OLD.uuid, OLD.created_at,
         OLD.version, OLD.updated_at, OLD.origin_node);
@@ -308,6 +315,12 @@ BEGIN
     RETURN OLD;
 END
 {tag};
+
+-- all_along --
+-- The heir is this row's: what goes along has none.
+    PERFORM set_config('accountdb.merged_into', '', true);
+    {each}
+    PERFORM set_config('accountdb.merged_into', coalesce(accountdb_into, ''), true);
 
 -- along --
 PERFORM accountdb.bury({child_schema}, {child_table}, c.uuid, c.created_at, c.version, c.updated_at, c.origin_node)

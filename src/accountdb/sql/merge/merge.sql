@@ -48,18 +48,37 @@ RETURNING t.uuid::text, ARRAY[t.version::text, t.updated_at::text, t.origin_node
 SELECT t.uuid::text, ARRAY[t.version::text, t.updated_at::text, t.origin_node] FROM {table} AS t;
 
 -- leftover --
-SELECT s.uuid FROM {stage} AS s WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = s.uuid);
+SELECT s.uuid::text FROM {stage} AS s WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = s.uuid);
 
 -- parent --
 -- The lock keeps the parent from being deleted in between, as a foreign key would.
 AND (({empty}) OR EXISTS (SELECT FROM {parent} AS p WHERE {match} FOR KEY SHARE))
 
--- insert_rest --
--- What did not fit: the guard settles it.
-INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
-SELECT {staged} FROM {stage} AS s
-WHERE NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = s.uuid)
-ORDER BY s.uuid;
+-- rivals --
+-- Who holds a value that a staged row brings.
+SELECT s.uuid, r.uuid
+FROM {staged} AS s
+CROSS JOIN LATERAL (SELECT t.uuid FROM {table} AS t WHERE {match} LIMIT 1) AS r
+WHERE r.uuid <> s.uuid;
+
+-- vacate --
+-- Rows that are as they were seen.
+UPDATE {table} AS t SET {changes}
+FROM unnest(%(keys)s::uuid[], %(versions)s::bigint[], %(updated)s::timestamptz[], %(origins)s::text[])
+     AS w (uuid, version, updated_at, origin_node)
+WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
+RETURNING t.uuid;
+
+-- lowest --
+SELECT t.uuid FROM {table} AS t WHERE t.uuid = ANY (%(keys)s) AND t.version < 0;
+
+-- missing --
+-- A row may refer to itself, before it is there.
+SELECT s.uuid, {value} FROM {stage} AS s
+WHERE NOT ({empty}) AND s.uuid <> {value} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {match});
+
+-- unstage --
+DELETE FROM {stage} AS s WHERE s.uuid = ANY (%(keys)s);
 
 -- insert_judged --
 -- The guard makes an UPDATE of the INSERT where the row stands here, and judges by what stands here by then.

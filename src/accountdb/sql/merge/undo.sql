@@ -9,11 +9,6 @@ WHERE d.datname = pg_catalog.current_database();
 SELECT t.uuid::text, ARRAY[{values}]::text[], ARRAY[t.version::text, t.updated_at::text, t.origin_node]
 FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) ORDER BY t.uuid;
 
--- rivals --
--- Rows that hold a value that a staged row brings: the guard may take it from them.
-SELECT t.uuid FROM {table} AS t
-WHERE ({keys}) IN (SELECT {keys} FROM {staged} AS s) AND {predicate};
-
 -- children --
 SELECT c.uuid FROM {child} AS c JOIN {table} AS p ON {match} WHERE p.uuid = ANY (%(keys)s::text[]::uuid[]);
 
