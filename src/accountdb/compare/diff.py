@@ -65,8 +65,13 @@ def comparison(dsns: dict[str, str], options: Options, *, connections: int = 1) 
         check_distinct(a, b)
         kind = negotiate(a, b, options.hash_kind)
         found = shapes(a, b, options)
-        secrets = union(declared_secrets(region.first) for region in (a, b))
+        secrets = union(_secrets(region) for region in (a, b))
         yield Comparison(a, b, found, kind, secrets, _policy(a) and _policy(b))
+
+
+def _secrets(region: Region) -> dict[tuple[str, str], frozenset[str]]:
+    with region.use() as conn:
+        return declared_secrets(conn)
 
 
 def _policy(region: Region) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -30,17 +30,22 @@ class Region:
     @contextmanager
     def use(self) -> Iterator[Connection]:
         """A connection for one piece of work; waits for a free one. Errors name the region."""
+        with self.lend() as conn, named(self.name, self.dsn):
+            yield conn
+
+    @contextmanager
+    def lend(self) -> Iterator[Connection]:
+        """The same for work on two regions, which has to say itself whose errors are whose."""
         conn = self.idle.get()
         try:
-            with named(self.name, self.dsn):
-                yield conn
+            yield conn
         finally:
             self.idle.put(conn)
 
 
 @contextmanager
 def named(name: str, dsn: str) -> Iterator[None]:
-    """Errors of the server, with the region's name."""
+    """Errors of the server, with the region's name. Nothing in the block may talk to another region."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
@@ -49,7 +54,9 @@ def named(name: str, dsn: str) -> Iterator[None]:
         raise Refused(f"{name}: {found.message}", hint=hint) from error
     except psycopg.Error as error:
         found = told(error, dsn)
-        raise AccountdbError(f"{name}: {found.message}", hint=found.hint) from error
+        lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+        again = "check that the server runs and can be reached, then run it again"
+        raise AccountdbError(f"{name}: {found.message}", hint=again if lost else found.hint) from error
 
 
 def prepare(conn: Connection) -> None:
@@ -62,12 +69,13 @@ def prepare(conn: Connection) -> None:
 @contextmanager
 def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
     """A region with connections in autocommit: each statement sees what is committed by then."""
-    with ExitStack() as stack, named(name, dsn):
+    with ExitStack() as stack:
         idle: SimpleQueue[Connection] = SimpleQueue()
         conns = [stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True)) for _ in range(connections)]
-        for conn in conns:
-            prepare(conn)
-            idle.put(conn)
+        with named(name, dsn):
+            for conn in conns:
+                prepare(conn)
+                idle.put(conn)
         yield Region(name, dsn, conns[0], idle)
 
 
@@ -77,28 +85,36 @@ def at_one_snapshot(region: Region, tables: Sequence[sql.Identifier], jobs: int)
 
     ``tables`` are locked against being rewritten, by the lock that every query takes.
     """
-    with ExitStack() as stack, named(region.name, region.dsn):
-        conns = [stack.enter_context(connect(region.dsn, name=f"--{region.name}")) for _ in range(jobs)]
-        for conn in conns:
-            prepare(conn)
-            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            conn.read_only = True
-        for table in tables:
-            # Before the snapshot, so that no table is newer than it.
-            conns[0].execute(sql.SQL(block(FILE, "lock")).format(table=table))
-        row = conns[0].execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-        assert row is not None
-        idle: SimpleQueue[Connection] = SimpleQueue()
-        for conn in conns:
-            if conn is not conns[0]:
-                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
-            idle.put(conn)
+    with ExitStack() as stack:
+        # Closed and no more: what only reads has nothing to commit.
+        conns = [stack.enter_context(closing(connect(region.dsn, name=f"--{region.name}"))) for _ in range(jobs)]
+        with named(region.name, region.dsn):
+            for conn in conns:
+                prepare(conn)
+                conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                conn.read_only = True
+            for table in tables:
+                # Before the snapshot, so that no table is newer than it.
+                conns[0].execute(sql.SQL(block(FILE, "lock")).format(table=table))
+            row = conns[0].execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+            assert row is not None
+            idle: SimpleQueue[Connection] = SimpleQueue()
+            for conn in conns:
+                if conn is not conns[0]:
+                    conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+                idle.put(conn)
         yield Region(region.name, region.dsn, conns[0], idle)
 
 
 def check_distinct(a: Region, b: Region) -> None:
     """Raises Refused where both lead to one database."""
-    if sessions.same_database(a.first, b.first):
+    with named(a.name, a.dsn):
+        key = sessions.mark(a.first)
+    with named(b.name, b.dsn):
+        same = sessions.marked(b.first, key)
+    with named(a.name, a.dsn):
+        sessions.unmark(a.first, key)
+    if same:
         raise Refused(
             f"{a.name} and {b.name} are the same database", hint=f"--{a.name} and --{b.name} name two regions"
         )

@@ -55,14 +55,17 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
 def _check_where(region: Region, shape: Shape, where: str) -> None:
     """Raises UsageError for a condition that the server does not understand."""
     statement = sql.SQL(block(FILE, "nothing")).format(table=doubled(shape.identifier), where=condition(where))
-    try:
-        with region.first.transaction():
-            region.first.execute(statement, {"none": None})
-    except psycopg.Error as error:
-        found = told(error)
-        raise UsageError(
-            f"--where on {shape.title}: {found.message}", hint='a condition in SQL: --where "level > 20"'
-        ) from None
+    with region.use() as conn:
+        try:
+            with conn.transaction():
+                conn.execute(statement, {"none": None})
+        except psycopg.OperationalError:
+            raise  # the server's trouble, not the condition's
+        except psycopg.Error as error:
+            found = told(error)
+            raise UsageError(
+                f"--where on {shape.title}: {found.message}", hint='a condition in SQL: --where "level > 20"'
+            ) from None
 
 
 def negotiate(a: Region, b: Region, wanted: HashKind | None) -> HashKind:

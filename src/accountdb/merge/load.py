@@ -8,15 +8,15 @@ go in by sets. What is left is for the guard, one by one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
+from psycopg import Copy, sql
 
 from accountdb.catalog.tables import Table
 from accountdb.compare.model import Key, Watch
-from accountdb.compare.session import Region
+from accountdb.compare.session import Region, named
 from accountdb.merge.recording import Recorder
 from accountdb.merge.references import conditions
 from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_name, title, writable
@@ -47,36 +47,45 @@ class Source:
             columns=sql.SQL(", ").join(map(sql.Identifier, writable(self.table))),
             format=sql.SQL(self.format),
         )
-        with (
-            self.region.use() as source,
-            _planned(source, self.whole),
-            source.cursor() as out,
-            conn.cursor() as back,
-            out.copy(self.query, self.values) as rows,
-            back.copy(receive) as copy,
-        ):
+        with ExitStack() as stack:
+            # Errors of the region that sends are named here, those of the other one by its writer.
+            with named(self.region.name, self.region.dsn):
+                source = stack.enter_context(self.region.lend())
+                stack.enter_context(_planned(self.region, source, self.whole))
+                rows = stack.enter_context(stack.enter_context(source.cursor()).copy(self.query, self.values))
+            copy = stack.enter_context(stack.enter_context(conn.cursor()).copy(receive))
+            waiting = 0
+            for chunk, count in self._chunks(rows):
+                copy.write(chunk)
+                waiting += count
+                if waiting >= _STEP:
+                    watch.advance(waiting)
+                    waiting = 0
+            watch.advance(waiting)
+
+    def _chunks(self, rows: Copy) -> Iterator[tuple[bytes, int]]:
+        """What comes, in pieces that are worth a write, with the number of rows in each."""
+        with named(self.region.name, self.region.dsn):
             waiting: list[bytes] = []
-            size = count = 0
+            size = 0
             while data := rows.read():
                 waiting.append(bytes(data))
                 size += len(data)
                 if size >= _CHUNK_BYTES:
-                    copy.write(b"".join(waiting))
-                    count += len(waiting)
+                    yield b"".join(waiting), len(waiting)
                     waiting, size = [], 0
-                    if count >= _STEP:
-                        watch.advance(count)
-                        count = 0
-            copy.write(b"".join(waiting))
-            watch.advance(count + len(waiting))
+            yield b"".join(waiting), len(waiting)
 
 
 @contextmanager
-def _planned(conn: Connection, whole: bool) -> Iterator[None]:
-    if whole:
+def _planned(region: Region, conn: Connection, whole: bool) -> Iterator[None]:
+    if not whole:
+        yield
+        return
+    with named(region.name, region.dsn):
         conn.execute("SET enable_indexscan = off")
     yield
-    if whole:
+    with named(region.name, region.dsn):
         conn.execute("RESET enable_indexscan")
 
 
@@ -148,11 +157,12 @@ class Loader:
         Nobody reads or writes the table until it is done. A worker only: foreign keys are checked
         once at the end, and guards need not be asked about a table that holds nothing.
         """
-        try:
-            with self.writer.conn.transaction():
-                return self._fill(self.writer.conn, source)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
-            return None
+        with named(self.writer.name, self.writer.dsn):
+            try:
+                with self.writer.conn.transaction():
+                    return self._fill(self.writer.conn, source)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
+                return None
 
     def _fill(self, conn: Connection, source: Source) -> int | None:
         table = source.table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from accountdb.merge.undo import SQL_FILE, Line, Row, lines_backwards
 from accountdb.merge.writer import FILE, Writer, filled_of, judged, make_stage, stage_name, writable
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
+
+Name = tuple[str, str]
+Values = Sequence[str | None]
 
 
 @dataclass
@@ -38,42 +42,53 @@ def check_rights(writers: Iterable[Writer]) -> None:
             )
 
 
-def take_back(
-    path: Path, writers: Mapping[str, Writer], tables: Mapping[tuple[str, str], Table]
-) -> dict[str, TakenBack]:
+def take_back(path: Path, writers: Mapping[str, Writer], tables: Mapping[Name, Table]) -> dict[str, TakenBack]:
     """Undo every transaction of a file. Run again, it finds nothing left to do."""
     done = {name: TakenBack() for name in writers}
+    doubtful: defaultdict[tuple[str, Name], dict[str, Values | None]] = defaultdict(dict)
     for line in lines_backwards(path):
-        writer = writers[line.region]
-        result = done[line.region]
 
-        def undo(conn: Connection, line: Line = line) -> TakenBack:
+        def undo(conn: Connection, line: Line = line) -> tuple[TakenBack, dict[Name, dict[str, Values | None]]]:
             return _line(conn, line, tables)
 
-        one = writer.run(undo)
+        one, found = writers[line.region].run(undo)
+        result = done[line.region]
         result.removed += one.removed
         result.restored += one.restored
         result.left += one.left
+        for name, rows in line.rows.items():
+            known = doubtful[line.region, name]
+            known |= found.get(name, {})
+            # Not as this line found it, or as a later one did: what counts is how the first one did.
+            known |= {uuid: before for uuid, before, _ in rows if uuid in known}
+    for (region, name), before in doubtful.items():
+        if before:
+            unlike = writers[region].run(lambda conn, n=name, b=before: _unlike(conn, tables[n], b))  # type: ignore[misc]
+            done[region].left += len(unlike)
     return done
 
 
-def _line(conn: Connection, line: Line, tables: Mapping[tuple[str, str], Table]) -> TakenBack:
+def _line(
+    conn: Connection, line: Line, tables: Mapping[Name, Table]
+) -> tuple[TakenBack, dict[Name, dict[str, Values | None]]]:
+    """Undo one transaction. Returns the rows, too, that are not as they were before it."""
     result = TakenBack()
+    unlike: dict[Name, dict[str, Values | None]] = {}
     judged(conn, True)
     for name, rows in line.rows.items():
         table = tables.get(name)
         if table is None or writable(table) != list(line.columns[name]):
             result.left += len(rows)
             continue
-        _table(conn, table, rows, result)
+        unlike[name] = _table(conn, table, rows, result)
     if line.buried:
         schemas, names, keys, lives, nodes = (list(column) for column in zip(*line.buried, strict=True))
         values = {"schemas": schemas, "tables": names, "keys": keys, "lives": lives, "nodes": nodes}
         conn.execute(block(SQL_FILE, "unbury"), values)
-    return result
+    return result, unlike
 
 
-def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBack) -> None:
+def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBack) -> dict[str, Values | None]:
     new = [row for row in rows if row[1] is None]
     removed = conn.execute(_filled("take_back_new", table), _stamps(new)).rowcount if new else 0
     old = [row for row in rows if row[1] is not None]
@@ -82,14 +97,13 @@ def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBac
         restored = _restore(conn, table, old)
     result.removed += removed
     result.restored += restored
-    if removed + restored < len(rows):
-        result.left += _unlike_before(conn, table, rows)
+    return _unlike(conn, table, {row[0]: row[1] for row in rows}) if removed + restored < len(rows) else {}
 
 
-def _unlike_before(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """How many rows are not what they were before the merge."""
-    now = {uuid: values for uuid, (values, _) in images(conn, table, [row[0] for row in rows]).items()}
-    return sum(now.get(uuid) != before for uuid, before, _ in rows)
+def _unlike(conn: Connection, table: Table, before: Mapping[str, Values | None]) -> dict[str, Values | None]:
+    """Those rows that are not as they were ``before`` (None: not there)."""
+    now = {uuid: values for uuid, (values, _) in images(conn, table, before).items()}
+    return {uuid: values for uuid, values in before.items() if now.get(uuid) != values}
 
 
 def _restore(conn: Connection, table: Table, rows: Sequence[Row]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from accountdb.pg import dsn as dsns
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT_S = 5
+
+# Of a rollback on a connection that is gone psycopg says that it failed. Nobody needs to hear it: whoever
+# uses the connection raises an error that says more.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 def connect(
@@ -84,7 +89,9 @@ def session(dsn: str, *, name: str = "DSN", autocommit: bool = False) -> Iterato
 def told(error: psycopg.Error, *secrets_of: str) -> AccountdbError:
     """A server's error as one line. The server's own hint is kept, scrubbed."""
     diag = error.diag
-    message = diag.message_primary or str(error) or type(error).__name__
+    # What libpq itself says of a lost connection ends with a guess at the reason.
+    said = str(error).partition("This probably means")[0].removeprefix("consuming input failed: ")
+    message = diag.message_primary or said or type(error).__name__
     detail = f" ({diag.message_detail})" if diag.message_detail else ""
     hint = one_line(diag.message_hint, *secrets_of) if diag.message_hint else None
     return AccountdbError(dsns.scrub(" ".join(f"{message}{detail}".split()), *secrets_of), hint=hint)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from accountdb.errors import AccountdbError
@@ -78,7 +79,8 @@ def advisory_lock(conn: Connection, key: int, *, busy: str, wait_s: float = 30.0
     try:
         yield
     finally:
-        if not conn.closed and not conn.broken:
+        # With a connection that is gone the lock is too.
+        with suppress(psycopg.OperationalError):
             conn.rollback()
             conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
             conn.commit()
@@ -95,23 +97,39 @@ def same_database(a: Connection, b: Connection) -> bool:
 
     Proved by an advisory lock taken on one side and looked for on the other.
     """
-    key = random.SystemRandom().getrandbits(62)
-    # Of the session, not of a transaction: the connections may be in autocommit.
-    a.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (key,))
+    key = mark(a)
     try:
-        row = b.execute(
-            """
-            SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
-                           WHERE locktype = 'advisory' AND objsubid = 1
-                             AND ((classid::bigint << 32) | objid::bigint) = %s
-                             AND database = (SELECT oid FROM pg_catalog.pg_database
-                                             WHERE datname = pg_catalog.current_database()))
-            """,
-            (key,),
-        ).fetchone()
-        return bool(row and row[0])
+        return marked(b, key)
     finally:
-        a.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
+        unmark(a, key)
+
+
+def mark(conn: Connection) -> int:
+    """Take an advisory lock that nobody else has, and return it: by ``marked`` the database is known again."""
+    key = random.SystemRandom().getrandbits(62)
+    # Of the session, not of a transaction: the connection may be in autocommit.
+    conn.execute("SELECT pg_catalog.pg_advisory_lock(%s)", (key,))
+    return key
+
+
+def marked(conn: Connection, key: int) -> bool:
+    """Whether this is the database in which ``mark`` took ``key``."""
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
+                       WHERE locktype = 'advisory' AND objsubid = 1
+                         AND ((classid::bigint << 32) | objid::bigint) = %s
+                         AND database = (SELECT oid FROM pg_catalog.pg_database
+                                         WHERE datname = pg_catalog.current_database()))
+        """,
+        (key,),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def unmark(conn: Connection, key: int) -> None:
+    """Give back what ``mark`` took."""
+    conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
 
 
 @contextmanager

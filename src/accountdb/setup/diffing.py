@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 from accountdb.compare.diff import Wait, comparison, diff
 from accountdb.compare.model import Finding, Options, TableResult, Watch
-from accountdb.errors import AccountdbError
-from accountdb.pg.connect import connect
-from accountdb.replication.drain import run_dry
+from accountdb.compare.session import named
+from accountdb.pg.connect import Connection, connect
+from accountdb.replication.drain import NotDryError, run_dry
 from accountdb.replication.engine import standing
 
 SETTLE_S = 10.0
@@ -35,10 +35,12 @@ def diff_regions(
 def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
     """Whether both regions follow each other, and how to wait for what they still carry."""
     with ExitStack() as stack:
-        marks = {
-            name: stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True)) for name, dsn in regions.items()
-        }
-        followed = {name: conn for name, conn in marks.items() if standing(conn).followers}
+        followed: dict[str, Connection] = {}
+        for name, dsn in regions.items():
+            conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
+            with named(name, dsn):
+                if standing(conn).followers:
+                    followed[name] = conn
 
         def wait(seconds: float) -> None:
             if not followed:
@@ -46,7 +48,7 @@ def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
                 return
             try:
                 run_dry(followed, within_s=seconds)
-            except AccountdbError:
+            except NotDryError:
                 return  # a stream that stands still brings nothing more: what differs now, differs
 
         yield bool(followed), wait

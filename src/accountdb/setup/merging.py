@@ -12,6 +12,7 @@ from pathlib import Path
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.compare.diff import Comparison, comparison
 from accountdb.compare.model import Options, Watch
+from accountdb.compare.session import named
 from accountdb.compare.shapes import split_name
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import Refused, UsageError
@@ -19,8 +20,8 @@ from accountdb.guards.install import GuardState, states
 from accountdb.merge.heal import HealReport, heal
 from accountdb.merge.model import Receipt, TablePlan
 from accountdb.merge.order import parents_first, with_parents
-from accountdb.merge.recording import Recorder
 from accountdb.merge.planning import plan
+from accountdb.merge.recording import Recorder
 from accountdb.merge.run import Merge, close_healed
 from accountdb.merge.takeback import TakenBack, check_rights, take_back
 from accountdb.merge.undo import identity, read_header, undo_file
@@ -128,14 +129,17 @@ def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:
         tables: dict[tuple[str, str], Table] = {}
         for name, dsn in regions.items():
             (writer,) = stack.enter_context(open_writers(name, dsn, 1))
-            known = [was for was, database in wanted.items() if database == identity(writer.conn)]
+            with named(name, dsn):
+                own = identity(writer.conn)
+                replicated = _replicated(writer.conn)
+            known = [was for was, database in wanted.items() if database == own]
             if len(known) != 1 or known[0] in writers:
                 raise UsageError(
                     f"{path} was not written by a merge of {name}",
                     hint="undo takes the two regions of the merge",
                 )
             writers[known[0]] = writer
-            tables |= {(t.schema, t.name): t for t in _replicated(writer.conn)}
+            tables |= {(t.schema, t.name): t for t in replicated}
         check_rights(writers.values())
         return take_back(path, writers, tables)
 
@@ -144,7 +148,7 @@ def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:
 def _ready(regions: Mapping[str, str], options: MergeOptions) -> Iterator[_Ready]:
     """Check that two regions can be merged, and connect to them."""
     (first, dsn), *_ = regions.items()
-    with connect(dsn, name=f"--{first}", autocommit=True) as conn:
+    with connect(dsn, name=f"--{first}", autocommit=True) as conn, named(first, dsn):
         known = {(t.schema, t.name): t for t in read_tables(conn)}
     names, also, left_out = _chosen(known, options)
     wanted = Options(tables=tuple(".".join(name) for name in names), jobs=options.jobs)
@@ -215,7 +219,8 @@ def _lock(stack: ExitStack, regions: Mapping[str, str]) -> None:
     for name, dsn in sorted(regions.items()):
         conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
         busy = f"another merge is at work in {name}"
-        stack.enter_context(session.advisory_lock(conn, _LOCK, busy=busy))
+        with named(name, dsn):
+            stack.enter_context(session.advisory_lock(conn, _LOCK, busy=busy))
 
 
 def _recorders(
@@ -224,10 +229,11 @@ def _recorders(
     if path is None:
         return {}
     check_rights(writer for some in writers.values() for writer in some)
-    identities = {name: identity(some[0].conn) for name, some in writers.items()}
+    identities: dict[str, str] = {}
+    tables: dict[str, dict[tuple[str, str], Table]] = {}
+    for name, (writer, *_) in writers.items():
+        with named(name, writer.dsn):
+            identities[name] = identity(writer.conn)
+            tables[name] = {(t.schema, t.name): t for t in _replicated(writer.conn)}
     undo = stack.enter_context(undo_file(path, identities))
-    found: dict[str, Recorder] = {}
-    for name, some in writers.items():
-        tables = {(t.schema, t.name): t for t in _replicated(some[0].conn)}
-        found[name] = Recorder(name, undo, tables)
-    return found
+    return {name: Recorder(name, undo, known) for name, known in tables.items()}
