@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from accountdb.compare.columns import HashKind
+from accountdb.compare.diff import Comparison, comparison, diff
+from accountdb.compare.model import Finding, Options
 from accountdb.pg.connect import connect
 from tests.conftest import Databases
 from tests.integration.comparing import ODD_SETTINGS, A, B, Two
@@ -142,10 +145,18 @@ def _turned(document: str | None) -> str | None:
     return None if document is None else json.dumps(turned(json.loads(document)))
 
 
+@pytest.fixture(scope="module")
+def opened(two: Two) -> Iterator[dict[HashKind, Comparison]]:
+    """The two connected once, for all examples."""
+    with ExitStack() as stack:
+        dsns = {A: two.a, B: two.b}
+        yield {kind: stack.enter_context(comparison(dsns, Options(hash_kind=kind))) for kind in HashKind}
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(tables(), st.sampled_from(HashKind))
 def test_exactly_what_was_changed_is_told(
-    two: Two, pair: tuple[dict[str, Values], dict[str, Values]], kind: HashKind
+    two: Two, opened: dict[HashKind, Comparison], pair: tuple[dict[str, Values], dict[str, Values]], kind: HashKind
 ) -> None:
     here, there = pair
     fill(two.a, here, other_way=False)
@@ -156,6 +167,7 @@ def test_exactly_what_was_changed_is_told(
             expected[key] = ((A,) if key in here else (B,), ())
         elif here[key] != there[key]:
             expected[key] = ((A, B), tuple(name for name in NAMES if here[key][name] != there[key][name]))
-    compared = two.compare("random", hash_kind=kind)
-    assert {finding.key["key"]: (finding.regions, finding.columns) for finding in compared.findings} == expected
-    assert compared.results["public.random"].differing == len(compared.findings) == len(expected)
+    findings: list[Finding] = []
+    (result,) = diff(opened[kind], Options(jobs=1), lambda _: None, findings.append)
+    assert {finding.key["key"]: (finding.regions, finding.columns) for finding in findings} == expected
+    assert result.differing == len(findings) == len(expected)
