@@ -131,6 +131,25 @@ def test_the_text_output_says_the_same(two: Two) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("moment", "winner"), [("infinity", B), ("-infinity", A), ("0044-03-15 BC", A), ("12000-01-01", B)]
+)
+def test_moments_that_python_has_no_date_for_are_compared(databases: Databases, moment: str, winner: str) -> None:
+    two = Two(databases.migrated(), databases.migrated())
+    put(two.a, 1)
+    put(two.b, 1, updated_at=moment)
+    for dsn in (two.a, two.b):
+        put(dsn, 2, updated_at=moment, created_at=moment)
+        put(dsn, 3, created_at=moment)
+    put(two.a, 3, created_at=moment, level=7)
+    bury(two.a, 3, created_at=moment)
+    rows = found(two, "--settle=0.1")
+    assert {n: (row["columns"], row["winner"]) for n, row in rows.items()} == {
+        1: (["updated_at"], winner),
+        3: (["level"], None),
+    }
+
+
 def test_equal_regions_are_told_so(two: Two) -> None:
     outcome = two.diff("--exclude=users")
     assert outcome.status == 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from queue import SimpleQueue
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestamptzLoader
 
 from accountdb.errors import AccountdbError, Refused
 from accountdb.pg import session as sessions
@@ -16,6 +19,17 @@ from accountdb.pg.connect import Connection, connect, told
 from accountdb.sql import block
 
 FILE = "compare/compare.sql"
+
+
+class _NearestMoment(TimestamptzLoader):
+    """Of a moment that Python has no date for, infinity say, the nearest that it has."""
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            text = bytes(data)
+            return (datetime.min if text.startswith(b"-") or text.endswith(b"BC") else datetime.max).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ def named(name: str, dsn: str) -> Iterator[None]:
 def prepare(conn: Connection) -> None:
     """Pin the settings that turn values into text."""
     conn.execute(block(FILE, "session"), {"local": False})
+    conn.adapters.register_loader("timestamptz", _NearestMoment)
     if not conn.autocommit:
         conn.commit()
 
