@@ -10,7 +10,7 @@ import pytest
 from accountdb.compare import parts
 from accountdb.compare.columns import HashKind
 from tests.conftest import Databases, value
-from tests.integration.comparing import A, B, Two, keys
+from tests.integration.comparing import A, B, Two, assert_refused, keys
 
 pytest_plugins = ("tests.integration.conftest_drift",)
 
@@ -155,6 +155,13 @@ def test_partitions_count_with_their_table_however_they_are_cut(two: Two) -> Non
     two.there("DELETE FROM cut WHERE id = 1500")
     one_sided = (("1500",), (A,), ())
     assert found(two, "cut") == [(("1",), (A, B), ("v",)), one_sided, (("700",), (A, B), ("v",))]
+
+
+def test_a_partition_is_no_table_of_its_own(two: Two) -> None:
+    two.both("CREATE TABLE whole (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    two.both("CREATE TABLE leaf PARTITION OF whole DEFAULT")
+    outcome = two.diff("--table=leaf")
+    assert_refused(outcome, 2, "no such table in here and there: leaf")
 
 
 def test_a_partitioned_table_and_a_plain_one_hold_the_same(two: Two) -> None:

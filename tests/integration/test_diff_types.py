@@ -26,6 +26,10 @@ TYPES = """
     CREATE DOMAIN whole AS bigint;
     CREATE DOMAIN padded AS bpchar;
     CREATE DOMAIN paired AS two_texts;
+    CREATE DOMAIN worded AS varchar(9) COLLATE "C";
+    CREATE DOMAIN moment AS timestamptz;
+    CREATE DOMAIN priced AS money;
+    CREATE DOMAIN three AS char(3);
     CREATE TYPE "Odd.Type" AS (x citext);
     CREATE TYPE floats AS RANGE (subtype = float8);
 """
@@ -42,6 +46,8 @@ DIFFERENT = {
     "a trailing space in bpchar": ("bpchar", "'a'::bpchar", "'a '::bpchar"),
     "a trailing space in bpchar[]": ("bpchar[]", "ARRAY['a'::bpchar]", "ARRAY['a '::bpchar]"),
     "a trailing space below a domain": ("padded", "'a'::bpchar", "'a '::bpchar"),
+    "a trailing space in a domain over varchar": ("worded", "'a'", "'a '"),
+    "upper case in a domain over char": ("three", "'a'", "'A'"),
     "upper case in citext": ("citext", "'A'", "'a'"),
     "upper case in citext[]": ("citext[]", "'{A}'", "'{a}'"),
     "upper case two domains deep": ("deeper", "'A'", "'a'"),
@@ -78,6 +84,7 @@ DIFFERENT = {
     "times of a day whose halves cancel": ("time", "'00:00'", "'01:11:34.967297'"),
     "a microsecond": ("timestamptz", "'2026-01-02 03:04:05.000006+00'", "'2026-01-02 03:04:05.000007+00'"),
     "a microsecond without time zone": ("timestamp", "'2026-01-02 03:04:05.000006'", "'2026-01-02 03:04:05.000007'"),
+    "a microsecond below a domain": ("moment", "'2026-01-02 03:04:05.000006+00'", "'2026-01-02 03:04:05.000007+00'"),
     "infinity of a moment": ("timestamptz", "'infinity'", "'-infinity'"),
     "before Christ": ("date", "'0044-03-15'", "'0044-03-15 BC'"),
     "two midnights": ("time", "'24:00'", "'00:00'"),
@@ -87,6 +94,7 @@ DIFFERENT = {
     "a day and 24 hours in an array": ("interval[]", "'{1 day}'", "'{24 hours}'"),
     "blanks in json": ("json", """'{"a":1}'""", """'{"a": 1}'"""),
     "order of keys in json": ("json", """'{"a":1,"b":2}'""", """'{"b":2,"a":1}'"""),
+    "scale in jsonb[]": ("jsonb[]", "ARRAY['1.0'::jsonb]", "ARRAY['1.00'::jsonb]"),
     "null of jsonb": ("jsonb", "'null'", "NULL"),
     "number and text in jsonb": ("jsonb", "'1'", """'"1"'"""),
     "order of a jsonb array": ("jsonb", "'[1, 2]'", "'[2, 1]'"),
@@ -119,6 +127,8 @@ DIFFERENT = {
     "a network": ("cidr", "'10.0.0.0/8'", "'10.0.0.0/9'"),
     "a hardware address": ("macaddr", "'08:00:2b:01:02:03'", "'08:00:2b:01:02:04'"),
     "a cent": ("money", "1.01::numeric::money", "1.02::numeric::money"),
+    "a cent below a domain": ("priced", "1.01::numeric::money", "1.02::numeric::money"),
+    "a cent in an array of a domain": ("priced[]", "ARRAY[1.01::numeric::money]", "ARRAY[1.02::numeric::money]"),
     "a uuid": ("uuid", "'00000000-0000-4000-8000-000000000001'", "'00000000-0000-4000-8000-000000000002'"),
     "a truth": ("boolean", "false", "NULL"),
     "a single byte": ('"char"', "'a'", "'A'"),
