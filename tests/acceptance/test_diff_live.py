@@ -18,7 +18,7 @@ from accountdb.lab.lab import LabRegion
 from accountdb.pg.connect import Connection, connect
 from accountdb.setup import join
 from tests.acceptance.guarding import Pair
-from tests.conftest import eventually, migratectl, rows, run_sql
+from tests.conftest import eventually, migratectl, rows, run_sql, value
 from tests.integration.comparing import Told, told
 
 # Rows that this file makes; other files leave theirs in the shared lab.
@@ -26,49 +26,62 @@ OURS = "--where=t.username LIKE 'live-%'"
 
 
 class Load:
-    """Users who register, change and leave in both regions, and one row that is written as fast as can be."""
+    """Users who register, change and leave in both regions, and one row that CN writes as fast as it can."""
 
     def __init__(self, lab: Lab, hot: UUID) -> None:
         self.written = 0
+        self._lab = lab
+        self._hot = hot
         self._stop = threading.Event()
         self._failed: list[BaseException] = []
-        self._threads = [
-            *(threading.Thread(target=self._run, args=(region, self._live)) for region in lab.regions),
-            *(threading.Thread(target=self._run, args=(region, self._heat, hot)) for region in lab.regions[:1]),
-        ]
+        self._heat = connect(lab.region("cn").app_dsn, autocommit=True)
+        self._threads = [threading.Thread(target=self._live, args=(region,)) for region in lab.regions]
+        self._threads.append(threading.Thread(target=self._burn))
 
     def __enter__(self) -> Load:
         for thread in self._threads:
             thread.start()
-        eventually(lambda: self.written > 20, what="a load")
+        first = self.heat()
+        eventually(lambda: self.written > 20 and self.heat() > first + 100, what="a load")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._heat.cancel_safe()
         for thread in self._threads:
             thread.join()
+        self._heat.close()
         assert self._failed == []
 
-    def _run(self, region: LabRegion, work: Any, *arguments: Any) -> None:
+    def heat(self) -> int:
+        """How often the hot row has been written."""
+        return int(value(self._lab.region("cn").app_dsn, "SELECT version FROM users WHERE uuid = %s", self._hot))
+
+    def _live(self, region: LabRegion) -> None:
         try:
             with connect(region.app_dsn, autocommit=True) as conn:
                 while not self._stop.is_set():
-                    work(conn, *arguments)
+                    self._one_life(conn)
                     self.written += 1
-        except (psycopg.Error, AssertionError) as error:
+                    self._stop.wait(0.01)  # the load's pace, not a wait for a state
+        except psycopg.Error as error:
             self._failed.append(error)
 
-    def _live(self, conn: Connection) -> None:
+    def _one_life(self, conn: Connection) -> None:
         user = register(conn)
         conn.execute("INSERT INTO sessions (token, user_uuid, expires_at) VALUES (%s, %s, now())", (uuid4().hex, user))
         conn.execute("UPDATE users SET level = level + 1 WHERE uuid = %s", (user,))
         if self.written % 2:
             conn.execute("DELETE FROM users WHERE uuid = %s", (user,))
-        self._stop.wait(0.01)  # the load's pace, not a wait for a state
 
-    @staticmethod
-    def _heat(conn: Connection, user: UUID) -> None:
-        conn.execute("UPDATE users SET level = level + 1 WHERE uuid = %s", (user,))
+    def _burn(self) -> None:
+        update = f"UPDATE users SET level = level + 1 WHERE uuid = '{self._hot}'; COMMIT;"
+        try:
+            self._heat.execute(f"DO $$ BEGIN LOOP {update} END LOOP; END $$".encode())
+        except psycopg.errors.QueryCanceled:
+            return
+        except psycopg.Error as error:
+            self._failed.append(error)
 
 
 def register(conn: Connection) -> UUID:
@@ -126,10 +139,10 @@ def test_nothing_differs_while_both_regions_are_written_to(ready_lab: Lab, pair:
     hot = pair.shared(name=f"live-{uuid4().hex}")
     with Load(ready_lab, hot) as load:
         for table in ("users", "sessions", "users"):
-            written = load.written
+            written, heat = load.written, load.heat()
             outcome = diff(ready_lab, "--json", f"--table={table}")
             assert differing(outcome) == {}, outcome.out
-            assert load.written > written
+            assert (load.written > written, load.heat() > heat) == (True, True)
 
 
 def test_a_row_that_diverged_is_named_while_others_are_written(ready_lab: Lab, pair: Pair) -> None:
