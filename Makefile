@@ -4,6 +4,7 @@
 #   make test                           all tests, on real servers
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
+#   make faults [STEPS=all] [MODE=...]  merge, undo and diff die at every step and are run again (hours)
 #   make bench                          what a guard, a comparison and a merge cost (bars and figures)
 #
 # Both make .venv first; nothing else needs to be installed by hand.
@@ -12,13 +13,14 @@ MODE ?= native
 SEEDS ?= 50
 SEED ?=
 ROUNDS ?= 10
+STEPS ?= all
 TESTS ?=
 # Most tests wait for servers, so three workers fill two cores. The 200 s of load take one for themselves.
 WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical demo test test-fast proof bench check format clean
+.PHONY: help env pglogical demo test test-fast proof faults bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -46,6 +48,10 @@ test-fast: env
 proof: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
 	@$(BIN)/python -m proof --mode $(MODE) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+faults: env
+	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
+	@$(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS)
 
 bench: env
 	@sh scripts/pglogical.sh --need

@@ -43,14 +43,14 @@ def everything(lab: Lab, promised: Mapping[str, Acknowledged], log_offsets: Mapp
     ):
         for name, conn in (("cn", cn), ("global", global_)):
             tables = [t for t in read_tables(conn) if t.name in ACCOUNT_TABLES]
-            found += [f"{name}: {fault}" for fault in _constraints(conn, tables)]
+            found += [f"{name}: {fault}" for fault in constraints(conn, tables)]
         found += _lost((cn, global_), promised)
     for region in lab.regions:
         found += [f"{region.name} log: {line}" for line in _apply_errors(region.log_file, log_offsets[region.name])]
     return found
 
 
-def _constraints(conn: Connection, tables: Iterable[Table]) -> list[str]:
+def constraints(conn: Connection, tables: Iterable[Table]) -> list[str]:
     """Unique indexes and foreign keys, by scans of the tables themselves."""
     for setting in ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"):
         conn.execute("SELECT set_config(%s, 'off', false)", (setting,))

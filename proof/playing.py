@@ -81,7 +81,7 @@ def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S) -> Outco
         if round_.fault is Fault.KILL:
             versions.crashed(round_.region)
         _look(lab, versions)
-    _restore(lab)
+    restore(lab)
     faults, healed = _settle(lab, patience_s)
     _look(lab, versions)
     promised: dict[str, Acknowledged] = {name: player.acknowledged for name, player in players.items()}
@@ -145,7 +145,7 @@ def _look(lab: Lab, versions: checking.Versions) -> None:
             versions.look(region.name, conn)
 
 
-def _restore(lab: Lab) -> None:
+def restore(lab: Lab) -> None:
     """End every fault."""
     lab.heal()
     for region in lab.status().regions:
@@ -167,7 +167,7 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
     """Let the streams run dry and heal, until a pass has nothing to do. Faults where it does not end."""
     healed = 0
     for _ in range(4):
-        if not _quiet(lab, patience_s):
+        if not quiet(lab, patience_s):
             return [f"the streams did not run dry within {patience_s:g} s"], healed
         try:
             found = heal_regions({region.name: region.admin_dsn for region in lab.regions}, within_s=3600)
@@ -182,7 +182,7 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
     return ["healing wrote something in each of 4 passes"], healed
 
 
-def _quiet(lab: Lab, patience_s: float) -> bool:
+def quiet(lab: Lab, patience_s: float) -> bool:
     """Wait until each region has confirmed all that the other had written; nudge what stays behind."""
     deadline = time.monotonic() + patience_s
     with contextlib.ExitStack() as stack:

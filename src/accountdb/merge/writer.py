@@ -6,7 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from accountdb.sql import block
 
 FILE = "merge/merge.sql"
 _LOCK_TIMEOUT = "10s"
+# The source may sort a large table before its first row comes.
+_IDLE_TIMEOUT = "15min"
 _TRIES = 6
 _LEAVING_S = 3.0
 
@@ -69,30 +71,34 @@ def open_writers(name: str, dsn: str, count: int) -> Iterator[list[Writer]]:
     """``count`` writers of one region. Their origins are gone afterwards."""
     with ExitStack() as stack:
         admin = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
-        writers: list[Writer] = []
-        stack.callback(_drop_origins, admin, writers)
+        with named(name, dsn):
+            row = admin.execute(block(FILE, "origin_prefix")).fetchone()
+            assert row is not None
+            prefix = str(row[0])
+            # Those of a run that was killed would hold their slots for ever.
+            _drop_origins(admin, prefix, 0)
+        stack.callback(_drop_origins, admin, prefix, _LEAVING_S)
         with ExitStack() as sessions:
-            writers += [_open(sessions, name, dsn, number) for number in range(count)]
-            yield writers
+            yield [_open(sessions, name, dsn, f"{prefix}{number}") for number in range(count)]
 
 
-def _open(stack: ExitStack, name: str, dsn: str, number: int) -> Writer:
+def _open(stack: ExitStack, name: str, dsn: str, origin: str) -> Writer:
     conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
     with named(name, dsn):
         prepare(conn)
-        conn.execute(block(FILE, "lock_timeout"), {"timeout": _LOCK_TIMEOUT})
+        conn.execute(block(FILE, "timeouts"), {"lock": _LOCK_TIMEOUT, "idle": _IDLE_TIMEOUT})
         worker = True
         try:
             conn.execute(block(FILE, "be_worker"))
         except psycopg.errors.InsufficientPrivilege:
             worker = False
             conn.execute(block(FILE, "be_ordinary"))
-        return Writer(name, dsn, conn, worker, _origin(conn, number))
+        return Writer(name, dsn, conn, worker, _origin(conn, origin))
 
 
-def _origin(conn: Connection, number: int) -> str | None:
-    """Mark what the session writes as replicated. A session of another run may hold the first names."""
-    for name in (f"accountdb_merge_{number}", f"accountdb_merge_{number}_{random.getrandbits(32):08x}"):
+def _origin(conn: Connection, wanted: str) -> str | None:
+    """Mark what the session writes as replicated. A session of a run that was killed may hold the first name."""
+    for name in (wanted, f"{wanted}_{random.getrandbits(32):08x}"):
         try:
             conn.execute(block(FILE, "make_origin"), {"origin": name})
             conn.execute(block(FILE, "use_origin"), {"origin": name})
@@ -105,19 +111,20 @@ def _origin(conn: Connection, number: int) -> str | None:
     return None
 
 
-def _drop_origins(admin: Connection, writers: Sequence[Writer]) -> None:
-    deadline = time.monotonic() + _LEAVING_S
-    for writer in writers:
-        while writer.origin is not None and not admin.broken:
-            try:
-                admin.execute(block(FILE, "drop_origin"), {"origin": writer.origin})
-                break
-            except psycopg.errors.ObjectInUse:
-                # Its session is still on its way out.
-                if time.monotonic() > deadline:
-                    break  # the next run takes the same name
-                time.sleep(0.02)
-            except psycopg.Error:
+def _drop_origins(admin: Connection, prefix: str, patience_s: float) -> None:
+    """Drop this database's origins. A session may still be on its way out; what it holds the next run drops."""
+    deadline = time.monotonic() + patience_s
+    with suppress(psycopg.OperationalError):
+        for (name,) in admin.execute(block(FILE, "origins"), {"prefix": prefix}).fetchall():
+            while True:
+                try:
+                    admin.execute(block(FILE, "drop_origin"), {"origin": name})
+                except psycopg.errors.ObjectInUse:
+                    if time.monotonic() < deadline:
+                        time.sleep(0.02)
+                        continue
+                except psycopg.errors.InsufficientPrivilege:
+                    pass
                 break
 
 

@@ -17,6 +17,13 @@ from accountdb.pg import dsn as dsns
 Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT_S = 5
+# A server that is gone without a word is found out in a minute, not after hours; in seconds and milliseconds.
+_FOUND_DEAD = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 # Of a rollback on a connection that is gone psycopg says that it failed. Nobody needs to hear it: whoever
 # uses the connection raises an error that says more.
@@ -39,6 +46,7 @@ def connect(
     params = dsns.parse(dsn, name=name)
     params.setdefault("connect_timeout", os.environ.get("PGCONNECT_TIMEOUT", str(timeout_s)))
     params.setdefault("application_name", application)
+    params = _FOUND_DEAD | params
     try:
         return psycopg.connect("", autocommit=autocommit, **params)
     except psycopg.Error as error:

@@ -1,0 +1,257 @@
+"""Playing one death: two regions apart, a command with a fault at one step, the checks, and the command again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from accountdb.lab import Lab
+from accountdb.setup.merging import undo_merge
+from proof import aftermath, apart, playing, stepping
+from proof.aftermath import Picture
+from proof.stepping import Orders
+
+# What a command may take to find out that its server is gone, and to end.
+PATIENCE_S = 60.0
+_STEP_S = 0.02
+
+COMMANDS = ("merge --undo", "merge", "undo", "diff")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at a step: ``order`` is what the process is told. ``region`` is the one that is lost."""
+
+    order: str
+    region: str | None = None
+    cut: bool = False
+
+    def strike(self, lab: Lab) -> None:
+        """Do what the process does not do itself."""
+        if self.cut:
+            lab.cut()
+        elif self.region:
+            lab.kill(self.region)
+
+
+FAULTS = {
+    "kill": Fault("kill"),
+    "lost": Fault("lost"),
+    # The command reaches this region through the link.
+    "cut": Fault("ask", "global", cut=True),
+    "crash-cn": Fault("ask", "cn"),
+    "crash-global": Fault("ask", "global"),
+}
+_NONE = Fault("none")
+
+
+def heal(lab: Lab) -> None:
+    """End a fault; streams come back by themselves."""
+    lab.heal()
+    for region in lab.status().regions:
+        if region.server != "running":
+            lab.start(region.name)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The step number ``at``, of all or of those that ``text`` is part of.
+
+    ``back``: what happens there is healed before the command goes on.
+    """
+
+    at: int
+    text: str = ""
+    back: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended. ``reached`` is the step of the fault, ``steps`` all of them where it lived to tell."""
+
+    status: int | None
+    reached: str | None
+    steps: tuple[str, ...]
+    said: str
+    complained: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One death: the step (None: the command had ended before it), and what was wrong (nothing: proved)."""
+
+    reached: str | None
+    faults: tuple[str, ...]
+    seconds: float
+
+
+@dataclass
+class Stage:
+    """A ready lab on which one command dies. ``folder`` is for its files.
+
+    ``before`` and ``end`` are the regions before the command and after it, when nothing happens.
+    ``broken``: the command's transactions do not hold.
+    """
+
+    lab: Lab
+    command: str
+    folder: Path
+    broken: bool = False
+    steps: tuple[str, ...] = field(init=False)
+    before: Picture = field(init=False)
+    end: Picture = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._forks = multiprocessing.get_context("forkserver")
+        self._forks.set_forkserver_preload(["proof.stepping"])
+        self._undo = self.folder / "undo.jsonl"
+        apart.prepare(self.lab)
+        self._begin()
+        self.before = aftermath.take(self.lab)
+        ended = self._run(self.command)
+        wrong = [*self._well(self.command, ended), *self._quiet()]
+        self.end = aftermath.take(self.lab)
+        self.steps = ended.steps
+        if self.command != "diff" and self.before.rows == self.end.rows:
+            wrong.append("it changed nothing")
+        if wrong:
+            raise SystemExit(f"{self.command}, without a fault: {'; '.join(wrong)}")
+
+    def die(self, fault: Fault, moment: Moment) -> Outcome:
+        """The command, with a fault at one step, and again without."""
+        began = time.monotonic()
+        self._begin()
+        ended = self._run(self.command, fault, moment)
+        heal(self.lab)
+        found = self._told(fault, ended)
+        if ended.reached is not None:
+            found += [f"at once: {what}" for what in aftermath.at_once(self.lab, self.before, self.end)]
+            found += self._again()
+        return Outcome(ended.reached, tuple(found), time.monotonic() - began)
+
+    def _begin(self) -> None:
+        self._undo.unlink(missing_ok=True)
+        apart.write(self.lab)
+        if self.command == "undo":
+            wrong = self._well("merge --undo", self._run("merge --undo"))
+            if wrong:
+                raise SystemExit("; ".join(wrong))
+
+    def _again(self) -> list[str]:
+        again = self._run(self.command)
+        found = [f"again: {what}" for what in (*self._well(self.command, again), *self._quiet())]
+        found += [f"again: {what}" for what in aftermath.at_the_end(self.lab, self.end)]
+        if self.command == "merge --undo" and not found:
+            found += [f"taken back: {what}" for what in self._taken_back()]
+        return found
+
+    def _taken_back(self) -> list[str]:
+        regions: dict[str, str] = {region.name: region.admin_dsn for region in self.lab.regions}
+        done = undo_merge(regions, self._undo)
+        found = [f"{one.left} rows of {name} were left" for name, one in done.items() if one.left]
+        now = aftermath.take(self.lab)
+        for name, rows in now.rows.items():
+            different = sorted({key for key, _ in rows.items() ^ self.before.rows[name].items()})
+            found += [f"{name}: {' '.join(key)} is not as before" for key in different]
+            if now.tombstones[name] != self.before.tombstones[name]:
+                found.append(f"{name}: the tombstones are not as before")
+        return found
+
+    def _run(self, command: str, fault: Fault = _NONE, moment: Moment = Moment(0)) -> Ended:
+        words = {
+            "merge": ("merge",),
+            "merge --undo": ("merge", "--undo", str(self._undo)),
+            "undo": ("undo", str(self._undo)),
+            "diff": ("diff", "--settle", "1"),
+        }[command]
+        dsns = ("--cn", self.lab.region("cn").admin_dsn, "--global", self.lab.region("global").link_dsn)
+        ports: dict[int, str] = {port: r.name for r in self.lab.regions for port in (r.port, r.link_port)}
+        out, err = (self.folder / name for name in ("out", "err"))
+        orders = Orders((*words, *dsns), fault.order, moment.at, moment.text, self.broken, ports, str(out), str(err))
+        ours, theirs = self._forks.Pipe()
+        process = self._forks.Process(target=stepping.run, args=(orders, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            reached, steps = self._attend(process, ours, fault, moment)
+        finally:
+            ours.close()
+        return Ended(process.exitcode, reached, steps, out.read_text(), err.read_text())
+
+    def _attend(
+        self, process: ForkServerProcess, pipe: Pipe, fault: Fault, moment: Moment
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Do the fault when the process has come to its step, and wait for the process's end."""
+        reached: str | None = None
+        steps: tuple[str, ...] = ()
+        deadline = time.monotonic() + PATIENCE_S
+        while wait([pipe], timeout=max(deadline - time.monotonic(), 0)):
+            try:
+                told = pipe.recv()
+            except EOFError:
+                break
+            if not isinstance(told, str):
+                steps = tuple(told)
+                continue
+            reached = told
+            if fault.order == "ask":
+                fault.strike(self.lab)
+                if moment.back:
+                    heal(self.lab)
+                pipe.send("go on")
+            deadline = time.monotonic() + PATIENCE_S
+        process.join(max(deadline - time.monotonic(), 1))
+        if process.is_alive() and process.pid:
+            # Where it hangs goes to what it complained of.
+            os.kill(process.pid, signal.SIGUSR1)
+            process.join(1)
+            process.kill()
+            process.join()
+        return reached, steps
+
+    def _well(self, command: str, ended: Ended) -> list[str]:
+        """What is wrong with a command that nothing happened to. The regions of a diff do differ."""
+        if ended.status == (1 if command == "diff" else 0) and "error: " not in ended.complained:
+            return []
+        return [f"{command} ended with {ended.status}: {ended.said[-500:]}{ended.complained[-3000:]}"]
+
+    def _told(self, fault: Fault, ended: Ended) -> list[str]:
+        """What is wrong with how a command ended that something happened to."""
+        if ended.reached is None or (fault.order == "kill" and ended.status == -signal.SIGKILL):
+            return []
+        if fault.order != "kill" and not self._well(self.command, ended):
+            # It was done, or did not need what it lost.
+            return []
+        lines = [line for line in ended.complained.splitlines() if not line.startswith("hint: ")]
+        named = rf"error: (--)?{fault.region or '(cn|global)'}: ."
+        if ended.status == 3 and len(lines) == 1 and re.match(named, lines[0]):
+            return []
+        return [f"ended with {ended.status} and told:\n{ended.complained[-4000:]}"]
+
+    def _quiet(self) -> list[str]:
+        """Wait until the streams have brought what there is, and the command's sessions have gone."""
+        playing.restore(self.lab)
+        if not playing.quiet(self.lab, playing.PATIENCE_S):
+            return ["the streams do not run"]
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := aftermath.left(self.lab)) and time.monotonic() < deadline:
+            time.sleep(_STEP_S)  # the poll's step
+        return [f"left behind: {what}" for what in found]
+
+
+def share(count: int, most: int | None) -> Iterable[Moment]:
+    """Steps 1 to ``count``, or ``most`` of them, evenly spread; every second one is healed at once. Pure."""
+    if most is None or most >= count:
+        steps = list(range(1, count + 1))
+    else:
+        steps = [1 + (2 * n + 1) * count // (2 * most) for n in range(most)]
+    return [Moment(step, back=number % 2 == 1) for number, step in enumerate(steps)]

@@ -1,0 +1,98 @@
+"""Merge, undo and diff die, lose a server, the link or an answer, and are run again. All steps: `make faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from accountdb import lab
+from accountdb.lab import Lab
+from accountdb.setup.ready import make_ready
+from proof.dying import FAULTS, Moment, Stage, share
+from tests.conftest import make_lab
+
+MERGE = [
+    # An empty table is loaded whole, its indexes made afterwards.
+    ("kill", Moment(1, "CREATE INDEX")),
+    ("crash-global", Moment(1, "global: CREATE INDEX")),
+    ("cut", Moment(1, "global: copy_end", back=True)),
+    # Rows one by one, through the guard.
+    ("kill", Moment(9, "COMMIT")),
+    ("lost", Moment(5, "global: COMMIT")),
+    ("crash-cn", Moment(1, 'cn: INSERT INTO "public"."identities"', back=True)),
+    # What is dead goes in another round.
+    ("kill", Moment(2, "global: DELETE FROM")),
+    ("lost", Moment(1, "accountdb.bury")),
+    # Half a line of the undo file, and the very end.
+    ("kill", Moment(6, "undo file")),
+    ("kill", Moment(1, "pg_advisory_unlock")),
+]
+UNDO = [("kill", Moment(4, "COMMIT")), ("crash-cn", Moment(1, 'cn: UPDATE "public"."users"'))]
+DIFF = [
+    ("cut", Moment(2, "global: SELECT pg_catalog.width_bucket")),
+    ("crash-cn", Moment(1, "cn: fetch")),
+    ("lost", Moment(3, "cn: SELECT w.n")),
+]
+
+Stages = Callable[[str], Stage]
+
+
+@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
+def death_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    running = make_lab(tmp_path_factory.mktemp(f"death-{request.param}") / "lab", lab.mode_of(request.param))
+    make_ready(running)
+    yield running
+    running.down()
+
+
+@pytest.fixture(scope="module")
+def stages(death_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """The command on its stage, made once."""
+    known: dict[str, Stage] = {}
+
+    def stage(command: str) -> Stage:
+        if command not in known:
+            known[command] = Stage(death_lab, command, tmp_path_factory.mktemp("death"))
+        return known[command]
+
+    return stage
+
+
+def assert_proved(stage: Stage, fault: str, moment: Moment) -> None:
+    outcome = stage.die(FAULTS[fault], moment)
+    assert outcome.faults == ()
+    assert outcome.reached is not None, "there was no such step"
+
+
+@pytest.mark.parametrize(("fault", "moment"), MERGE, ids=str)
+def test_a_merge_that_died_is_run_again_and_taken_back(stages: Stages, fault: str, moment: Moment) -> None:
+    assert_proved(stages("merge --undo"), fault, moment)
+
+
+@pytest.mark.parametrize(("fault", "moment"), [("kill", Moment(8, "COMMIT")), ("crash-cn", Moment(12, "cn: COMMIT"))])
+def test_a_merge_without_an_undo_file_too(stages: Stages, fault: str, moment: Moment) -> None:
+    assert_proved(stages("merge"), fault, moment)
+
+
+@pytest.mark.parametrize(("fault", "moment"), UNDO)
+def test_an_undo_that_died_is_run_again(stages: Stages, fault: str, moment: Moment) -> None:
+    assert_proved(stages("undo"), fault, moment)
+
+
+@pytest.mark.parametrize(("fault", "moment"), DIFF)
+def test_a_diff_that_loses_a_server_says_which(stages: Stages, fault: str, moment: Moment) -> None:
+    assert_proved(stages("diff"), fault, moment)
+
+
+@pytest.mark.parametrize("death_lab", ["native"], indirect=True)
+def test_a_merge_that_commits_too_early_is_found_out(death_lab: Lab, tmp_path: Path) -> None:
+    outcome = Stage(death_lab, "merge", tmp_path, broken=True).die(FAULTS["kill"], Moment(1, "CREATE INDEX"))
+    assert any("at once: " in fault and "an index is missing" in fault for fault in outcome.faults)
+
+
+def test_a_share_of_the_steps_is_spread_over_all() -> None:
+    assert [moment.at for moment in share(5, None)] == [1, 2, 3, 4, 5]
+    assert [moment.at for moment in share(100, 4)] == [13, 38, 63, 88]
+    assert [moment.back for moment in share(100, 4)] == [False, True, False, True]
