@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -28,10 +28,11 @@ from tests.conftest import Databases, as_role
 from tests.integration.comparing import Told
 from tests.integration.test_guard_tables import CONTRACT
 
-__all__ = ["CONTRACT", "Apart", "Side", "regions_apart", "told"]
+__all__ = ["ACCOUNT", "CONTRACT", "Apart", "Row", "Side", "refused", "regions_apart", "told"]
 
 Row = dict[str, Any]
 NAMES = ("cn", "global")
+ACCOUNT = ("users", "identities", "sessions", "admin_settings", "subscriptions")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ class Apart:
 
     cn: Side
     global_: Side
+    role: str = "admin"
+    """Who merges them: an administrator, or the ordinary role that owns the tables."""
+
+    def by(self, role: str) -> Apart:
+        """The same two, merged by ``admin`` or ``owner``."""
+        return replace(self, role=role)
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -96,11 +103,7 @@ class Apart:
 
     @property
     def dsns(self) -> dict[str, str]:
-        return {side.name: side.dsn for side in self.sides}
-
-    @property
-    def owner_dsns(self) -> dict[str, str]:
-        return {side.name: side.owner_dsn for side in self.sides}
+        return {side.name: side.dsn if self.role == "admin" else side.owner_dsn for side in self.sides}
 
     def both(self, statement: str, *params: Any) -> None:
         """The same in both: a row gets the same stamp only where the statement gives it one."""
@@ -108,9 +111,8 @@ class Apart:
             side.run(statement, *params)
 
     def merge(self, *tables: str, **options: Any) -> Receipt:
-        """What the library does. ``dsns`` are other DSNs of the two."""
-        dsns: Mapping[str, str] = options.pop("dsns", self.dsns)
-        return merge_regions(dsns, MergeOptions(tables=tables, **options), Unwatched())
+        """What the library does."""
+        return merge_regions(self.dsns, MergeOptions(tables=tables, **options), Unwatched())
 
     def plan(self, *tables: str, **options: Any) -> dict[str, TablePlan]:
         """What the library would do, by table."""
@@ -126,6 +128,12 @@ class Apart:
         here, there = (side.row(table, uuid) for side in self.sides)
         assert here == there
         return here
+
+    def one(self, table: str, uuid: Any) -> Row:
+        """The row that both hold alike."""
+        found = self.same(table, uuid)
+        assert found is not None
+        return found
 
     def assert_lawful(self) -> None:
         """Equal rows, every unique index and every foreign key true by SQL, nothing that could not be stored."""
@@ -162,7 +170,7 @@ def regions_apart(databases: Databases, lab: Lab, *ddl: str) -> Iterator[Apart]:
             side.user.execute("SET ROLE account")
             side.admin.execute(b"INSERT INTO accountdb.node (name) VALUES ('node_" + name.encode() + b"')")
             make(side, *ddl)
-        yield Apart(*sides)
+        yield Apart(sides[0], sides[1])
     finally:
         for side in sides:
             side.admin.close()

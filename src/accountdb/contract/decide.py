@@ -41,6 +41,8 @@ class Part:
     """The row that this one's dead copy was merged into."""
     reborn: bool = False
     """Whether the copy that is to stand is of a later life than the region's own, which has ended."""
+    seen: RowStamp | None = None
+    """What the deleter of the own copy saw of it, where that is known."""
 
     @property
     def acts(self) -> bool:

@@ -24,6 +24,7 @@ from accountdb.merge.references import missing
 from accountdb.merge.rivals import Claim, claimed, kept, vacate
 from accountdb.merge.writer import FILE, Writer, filled, make_stage, stage_name, writable
 from accountdb.pg.connect import Connection
+from accountdb.pg.names import doubled
 from accountdb.sql import block
 
 # So many rows may come along.
@@ -180,14 +181,27 @@ class Batch:
 
 def bury(conn: Connection, table: Table, part: Part) -> None:
     """The tombstone of a dead copy, where the copy stands. It may stand in the other region alone."""
-    assert part.own is not None
     conn.execute(block(FILE, "merged_into"), (part.heir,))
-    conn.execute(filled("bury", table), (part.own.uuid, part.own.created_at))
+    conn.execute(filled("bury", table), _death(part))
     conn.execute(block(FILE, "merged_into"), (None,))
+    if part.reborn and part.seen:
+        generated = doubled(sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"))
+        conn.execute(filled("keep_changed", table, generated=generated), _death(part))
 
 
 def delete(conn: Connection, table: Table, part: Part) -> None:
     """Delete a dead copy. The guard takes its children along, or lets them inherit."""
-    assert part.own is not None
     bury(conn, table, part)
-    conn.execute(filled("delete", table), (part.own.uuid, part.own.created_at))
+    conn.execute(filled("delete", table), _death(part))
+
+
+def _death(part: Part) -> dict[str, object]:
+    assert part.own is not None
+    seen = part.seen
+    return {
+        "uuid": part.own.uuid,
+        "created_at": part.own.created_at,
+        "version": seen and seen.version,
+        "updated_at": seen and seen.updated_at,
+        "origin_node": seen and seen.origin_node,
+    }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
-from accountdb.contract.decide import Action, Copy, Decision, decide
+from accountdb.contract.decide import Action, Copy, Decision, Part, decide
+from accountdb.contract.row_order import RowStamp
 from accountdb.merge.model import Counts
+from accountdb.merge.writer import FILE
+from accountdb.sql import block
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,32 @@ def decisions(found: Comparison, shape: Shape, keys: Sequence[Key]) -> list[Judg
         return []
     looker = found.looker(shape)
     details, dead = looker.details(keys), looker.dead(keys)
+    seen = _seen(found, shape, dead)
     positions = _writable_positions(shape)
     judged = []
     for key, (a, b) in zip(keys, details, strict=True):
         copies = [_writable(detail.copy, positions) if detail and detail.copy else None for detail in (a, b)]
         decision = decide(copies[0], copies[1], dead.get(UUID(key[0]), {}))
         if not decision.settled:
-            judged.append(Judged(key, decision))
+            sides = [_told(part, seen) for part in (decision.a, decision.b)]
+            judged.append(Judged(key, Decision(*sides)))
     return judged
+
+
+def _seen(found: Comparison, shape: Shape, dead: Iterable[UUID]) -> dict[tuple[UUID, datetime], RowStamp]:
+    """What the deleter of each dead copy had seen of it."""
+    values = {"schema": shape.schema, "table": shape.name, "keys": list(dead)}
+    deaths: list[tuple[datetime, UUID, datetime, RowStamp]] = []
+    for region in (found.a, found.b) if values["keys"] else ():
+        with region.use() as conn:
+            for key, created_at, deleted_at, version, updated_at, node in conn.execute(block(FILE, "seen"), values):
+                deaths.append((deleted_at, key, created_at, RowStamp(version, updated_at, node, "")))
+    # The last one, as a guard takes it.
+    return {(key, born): stamp for _, key, born, stamp in sorted(deaths, key=lambda death: death[0])}
+
+
+def _told(part: Part, seen: Mapping[tuple[UUID, datetime], RowStamp]) -> Part:
+    return replace(part, seen=seen.get((part.own.uuid, part.own.created_at))) if part.own else part
 
 
 def _writable_positions(shape: Shape) -> list[int]:

@@ -99,14 +99,30 @@ SELECT {staged} FROM {stage} AS s ORDER BY s.accountdb_n;
 -- For the tombstones that follow in this transaction: the account that the row was merged into.
 SELECT pg_catalog.set_config('accountdb.merged_into', coalesce(%s::text, ''), true);
 
+-- seen --
+-- What each region knows of the ends of some rows.
+SELECT t.row_key, t.created_at, t.deleted_at, t.version, t.updated_at, t.origin_node
+FROM accountdb.tombstone AS t
+WHERE t.table_schema = %(schema)s AND t.table_name = %(table)s AND t.row_key = ANY (%(keys)s);
+
 -- bury --
--- The tombstone may stand in the other region alone: without one here the guard would hold the
--- delete for one of another life.
-SELECT accountdb.bury({schema_name}, {table_name}, t.uuid, t.created_at, t.version, t.updated_at, t.origin_node)
-FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;
+-- The tombstone may stand in the other region alone: without one here the guard would hold the delete
+-- for one of another life. It says what the deleter saw, by which the guard tells a change that is lost.
+SELECT accountdb.bury({schema_name}, {table_name}, t.uuid, t.created_at, coalesce(%(version)s::bigint, t.version),
+                      coalesce(%(updated_at)s::timestamptz, t.updated_at), coalesce(%(origin_node)s::text, t.origin_node))
+FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s;
+
+-- keep_changed --
+-- A dead copy that is replaced in its place, and that was changed after its deleter had seen it, is on record.
+SELECT accountdb.record_conflict('update_delete', {schema_name}, {table_name}, t.uuid, 'delete_wins', NULL,
+                                 accountdb.row_content(t.*, {generated}))
+FROM {table} AS t
+WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s
+  AND (t.version, t.updated_at, t.origin_node)
+      IS DISTINCT FROM (%(version)s::bigint, %(updated_at)s::timestamptz, %(origin_node)s::text);
 
 -- delete --
-DELETE FROM {table} AS t WHERE t.uuid = %s AND t.created_at = %s;
+DELETE FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s;
 
 -- close --
 -- An orphan, or a row that could not be stored, that stands here by now needs nobody any more.
