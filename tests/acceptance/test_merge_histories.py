@@ -13,6 +13,7 @@ import pytest
 from accountdb.catalog.tables import read_tables
 from accountdb.compare.model import Unwatched
 from accountdb.contract.row_contract import ACCOUNT_TABLES
+from accountdb.demo.watch import take
 from accountdb.lab import Lab
 from accountdb.merge.model import Receipt
 from accountdb.pg.connect import connect
@@ -101,7 +102,7 @@ def over_a_cut_link(lab: Lab, role: str, seed: int) -> None:
             write(history, players, rounds)
             receipt = merge(lab, role, settle_s=0)
             assert receipt.equal, receipt.different
-            picture = checking.take(lab, "merged")
+            picture = take(lab, "merged")
             assert picture.different == ()
             assert constraints(lab) == []
         write(history, players, range(6, 8))

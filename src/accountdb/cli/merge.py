@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -99,7 +100,9 @@ def _merge(regions: dict[str, str], chosen: MergeOptions, *, json: bool) -> int:
     with meter() as watch:
         receipt = merge_regions(regions, chosen, watch)
     if json:
-        output.say(output.as_json(receipt))
+        output.say(
+            output.as_json({"equal": receipt.equal, **{f.name: getattr(receipt, f.name) for f in fields(receipt)}})
+        )
     else:
         _tell_receipt(tuple(regions), receipt)
     return 0 if receipt.equal else 1
@@ -113,17 +116,25 @@ def _tell_receipt(names: tuple[str, ...], receipt: Receipt) -> None:
         output.tell(f"merged too, because others refer to them: {', '.join(receipt.also)}")
     for name in receipt.left_out:
         output.tell(f"warning: {name} is not under the row contract and was left out", style="yellow")
-    if receipt.echo:
+    wrote = any(counts.total for regions in receipt.written.values() for counts in regions.values())
+    if receipt.echo and wrote:
         output.tell("no right to a replication origin: what was written is streamed once more, which changes nothing")
     changing = sum(result.changing for result in receipt.proof)
     state = "equal" if receipt.equal else "not equal yet"
     rounds = "1 round" if receipt.rounds == 1 else f"{receipt.rounds} rounds"
     output.tell(f"{state} after {rounds}, {receipt.seconds:.1f} s")
-    if receipt.undo:
+    if receipt.healed:
+        output.tell(f"{receipt.healed} conflicts closed: their rows stand now")
+    if receipt.undo and wrote:
         output.tell(f"hint: migratectl undo {receipt.undo} takes it back; the file holds secrets")
     if changing:
         output.tell(f"{changing} rows are being written all the time")
-    if not receipt.equal:
+    if receipt.withheld:
+        output.tell(
+            f"rows to be deleted stay in {', '.join(receipt.withheld)}: tables that refer to them were not merged"
+        )
+        output.tell("hint: migratectl merge without --table")
+    elif not receipt.equal:
         output.tell("hint: run it again; a row that stays waits for a person: migratectl conflicts list")
 
 
@@ -161,7 +172,7 @@ def undo(
         for name, done in found.items():
             output.say(f"{name}: {done.removed} removed, {done.restored} restored, {done.left} left")
         if any(done.left for done in found.values()):
-            output.tell("rows that are left were changed since the merge; what they were stands in the file")
+            output.tell("rows that are left were changed since, have children by now, or another row has their value")
     return 1 if any(done.left for done in found.values()) else 0
 
 

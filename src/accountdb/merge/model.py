@@ -59,6 +59,8 @@ class Receipt:
     """Tables that were merged because others refer to them."""
     left_out: tuple[str, ...] = ()
     """Tables outside the row contract, which no row order can settle."""
+    withheld: tuple[str, ...] = ()
+    """Tables with rows that are to be deleted, and were not because tables that refer to them were not merged."""
 
     @property
     def equal(self) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
-from accountdb.catalog.tables import Reference, Table
+from accountdb.catalog.tables import Table
 from accountdb.compare import columns
+from accountdb.merge.references import child_matches
 from accountdb.merge.rivals import claimed
 from accountdb.merge.undo import SQL_FILE, Line, Row, Undo
 from accountdb.merge.writer import writable
@@ -69,7 +70,9 @@ class Recorder:
             child = self.tables.get(reference.child)
             if child is not None:
                 statement = sql.SQL(block(SQL_FILE, "children")).format(
-                    child=doubled(child.identifier), table=doubled(table.identifier), match=_match(reference)
+                    child=doubled(child.identifier),
+                    table=doubled(table.identifier),
+                    match=child_matches(reference, "c", "p"),
                 )
                 below = {str(uuid) for (uuid,) in conn.execute(statement, {"keys": list(new)})}
                 self._with_children(conn, child, below, found)
@@ -98,15 +101,3 @@ def _changed(before: Images, after: Images) -> list[Row]:
         if old != new:
             changed.append((uuid, old[0] if old else None, new[1] if new else None))
     return changed
-
-
-def _match(reference: Reference) -> sql.Composed:
-    return sql.SQL(" AND ").join(
-        sql.SQL("c.{} OPERATOR({}.{}) p.{}").format(
-            doubled(sql.Identifier(child)),
-            doubled(sql.Identifier(schema)),
-            doubled(sql.SQL(operator)),
-            doubled(sql.Identifier(parent)),
-        )
-        for parent, (schema, operator), child in reference.equalities
-    )

@@ -33,3 +33,18 @@ def missing(table: Table, reference: Reference) -> sql.Composed:
         value=sql.SQL("s.") + doubled(sql.Identifier(reference.child_columns[0])),
         **conditions(reference, "s"),
     )
+
+
+def child_matches(reference: Reference, child: str, parent: str) -> sql.Composed:
+    """That the row under alias ``child`` refers to the one under alias ``parent``."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{}.{} OPERATOR({}.{}) {}.{}").format(
+            sql.SQL(parent),
+            doubled(sql.Identifier(above)),
+            doubled(sql.Identifier(schema)),
+            doubled(sql.SQL(operator)),
+            sql.SQL(child),
+            doubled(sql.Identifier(below)),
+        )
+        for above, (schema, operator), below in reference.equalities
+    )

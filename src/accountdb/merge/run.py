@@ -59,6 +59,8 @@ class Merge:
     """Whether rows may still wait for others. When nothing moves any more, the guards judge them as they are."""
     waiting: int = 0
     """How many rows the last round left for others to come first."""
+    withheld: set[str] = field(default_factory=set)
+    """Tables with dead rows that stay, because tables that refer to them are not merged."""
     new_dead: bool = False
     """Whether the last round found rows that are to be deleted in the next one."""
 
@@ -183,6 +185,8 @@ class Merge:
         if self._may_delete(shape):
             due += sorted(found & dead)
             self.new_dead |= bool(found - dead)
+        elif found:
+            self.withheld.add(shape.title)
         dead |= found
         return sorted(done.waiting)
 

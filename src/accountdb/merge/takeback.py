@@ -13,9 +13,11 @@ from psycopg import sql
 from accountdb.catalog.tables import Table
 from accountdb.errors import MissingRightError
 from accountdb.merge.recording import images
+from accountdb.merge.references import child_matches, conditions
 from accountdb.merge.undo import SQL_FILE, Line, Row, lines_backwards
 from accountdb.merge.writer import FILE, Writer, filled_of, judged, make_stage, stage_name, writable
 from accountdb.pg.connect import Connection
+from accountdb.pg.names import doubled
 from accountdb.sql import block
 
 Name = tuple[str, str]
@@ -90,7 +92,7 @@ def _line(
 
 def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBack) -> dict[str, Values | None]:
     new = [row for row in rows if row[1] is None]
-    removed = conn.execute(_filled("take_back_new", table), _stamps(new)).rowcount if new else 0
+    removed = _remove(conn, table, new) if new else 0
     old = [row for row in rows if row[1] is not None]
     restored = 0
     if old:
@@ -98,6 +100,24 @@ def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBac
     result.removed += removed
     result.restored += restored
     return _unlike(conn, table, {row[0]: row[1] for row in rows}) if removed + restored < len(rows) else {}
+
+
+def _remove(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Delete what the merge brought, but for rows that somebody has given children since."""
+    conn.execute(_filled("hold", table), {"keys": [row[0] for row in rows]})
+    childless = [
+        sql.SQL(block(SQL_FILE, "childless")).format(
+            child=doubled(sql.Identifier(*reference.child)), match=child_matches(reference, "c", "t")
+        )
+        for reference in table.referenced_by
+    ]
+    statement = filled_of(SQL_FILE, "take_back_new", table, {"childless": sql.SQL("\n  ").join(childless)})
+    removed = last = conn.execute(statement, _stamps(rows)).rowcount
+    while last and any(reference.child == reference.parent for reference in table.referenced_by):
+        # Children of one another: from the last one up.
+        last = conn.execute(statement, _stamps(rows)).rowcount
+        removed += last
+    return removed
 
 
 def _unlike(conn: Connection, table: Table, before: Mapping[str, Values | None]) -> dict[str, Values | None]:
@@ -129,12 +149,18 @@ def _restore_all(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
         for _, before, _ in rows:
             copy.write_row(before or ())
     changed = [row for row in rows if row[2] is not None]
-    count = 0
-    if changed:
-        count += conn.execute(_filled("take_back_changed", table), _stamps(changed)).rowcount
     gone = [row[0] for row in rows if row[2] is None]
-    if gone:
-        count += conn.execute(_filled("bring_back", table), {"keys": gone}).rowcount
+    parents = [filled_of(SQL_FILE, "with_parent", table, conditions(r, "s")) for r in table.references]
+    parts = {"parents": sql.SQL("\n  ").join(parents)}
+    count, last = 0, 1
+    while last:
+        # Again, for rows that refer to some that have come back just now.
+        last = 0
+        if changed:
+            last += conn.execute(filled_of(SQL_FILE, "take_back_changed", table, parts), _stamps(changed)).rowcount
+        if gone:
+            last += conn.execute(filled_of(SQL_FILE, "bring_back", table, parts), {"keys": gone}).rowcount
+        count += last
     return count
 
 

@@ -79,7 +79,9 @@ def open_writers(name: str, dsn: str, count: int) -> Iterator[list[Writer]]:
             _drop_origins(admin, prefix, 0)
         stack.callback(_drop_origins, admin, prefix, _LEAVING_S)
         with ExitStack() as sessions:
-            yield [_open(sessions, name, dsn, f"{prefix}{number}") for number in range(count)]
+            writers = [_open(sessions, name, dsn, f"{prefix}{number}") for number in range(count)]
+            # Where there is room for some origins only, those sessions write.
+            yield [writer for writer in writers if writer.origin] or writers
 
 
 def _open(stack: ExitStack, name: str, dsn: str, origin: str) -> Writer:
@@ -106,6 +108,8 @@ def _origin(conn: Connection, wanted: str) -> str | None:
             continue
         except psycopg.Error:
             # No right, or no room for one: what is written echoes, which does no harm.
+            with suppress(psycopg.Error):
+                conn.execute(block(FILE, "drop_origin"), {"origin": name})
             return None
         return name
     return None

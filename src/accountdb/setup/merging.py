@@ -98,6 +98,7 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
             str(options.undo) if options.undo else None,
             ready.also,
             ready.left_out,
+            tuple(sorted(merging.withheld)),
         )
 
 
@@ -166,6 +167,7 @@ def _chosen(
     known: Mapping[tuple[str, str], Table], options: MergeOptions
 ) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
     """The tables to merge, those among them that were not asked for, and those outside the row contract."""
+    _check_excluded(known, options)
     fit = {(t.schema, t.name): t for t in candidates(known.values(), options.exclude) if not violations(t)}
     if not options.tables:
         outside = [t.name for t in candidates(known.values(), options.exclude) if violations(t)]
@@ -174,7 +176,7 @@ def _chosen(
     unfit = [".".join(name) for name in asked if name in known and name not in fit]
     if unfit:
         name = tuple(unfit[0].split(".", 1))
-        why = violations(known[name[0], name[1]]) or ("it is left out",)
+        why = violations(known[name[0], name[1]]) or ("another tool keeps it",)
         raise Refused(
             f"{unfit[0]} is not under the row contract, so no row order decides: {'; '.join(why)}",
             hint="migratectl table add brings a table under it",
@@ -186,6 +188,29 @@ def _chosen(
     return names, tuple(".".join(name) for name in names if name not in asked), ()
 
 
+def _check_excluded(known: Mapping[tuple[str, str], Table], options: MergeOptions) -> None:
+    """Raises UsageError for a table that cannot be left out: others that are merged refer to it."""
+    excluded = {name for name in known if name[1] in options.exclude}
+    unknown = set(options.exclude) - {name for _, name in excluded}
+    if unknown:
+        raise UsageError(
+            f"--exclude: no such table: {', '.join(sorted(unknown))}", hint="--exclude takes names of tables"
+        )
+    asked = [split_name(name) for name in options.tables]
+    both = [".".join(name) for name in asked if name in excluded]
+    if both:
+        raise UsageError(f"--table and --exclude both name {', '.join(both)}", hint="leave one of the two out")
+    fit = {(t.schema, t.name): t for t in candidates(known.values()) if not violations(t)}
+    wanted = asked or [name for name in fit if name not in excluded]
+    needed = excluded & set(with_parents([name for name in wanted if name in fit], fit))
+    if needed:
+        listed = ", ".join(".".join(name) for name in sorted(needed))
+        raise UsageError(
+            f"--exclude {listed}: tables that are merged refer to it, and a row without its parent cannot be brought",
+            hint="leave those out too, or merge it with them",
+        )
+
+
 def _check_contract(found: Comparison) -> None:
     unfit = [shape.title for shape in found.shapes if not shape.ordered]
     if unfit:
@@ -194,7 +219,8 @@ def _check_contract(found: Comparison) -> None:
         )
     if not found.policy:
         raise Refused(
-            "a region has no tombstones, or this role may not read them", hint="migratectl init in both regions"
+            "a region has no tombstones, or this role may not read them",
+            hint="run it as the owner of the tables or as an administrator; migratectl init makes what is missing",
         )
 
 

@@ -21,14 +21,26 @@ FROM accountdb.tombstone AS t WHERE t.row_key = ANY (%(keys)s::text[]::uuid[]);
 DELETE FROM {table} AS t
 USING unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
       AS w (uuid, version, updated_at, origin_node)
-WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node);
+WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
+  {childless};
+
+-- childless --
+AND NOT EXISTS (SELECT FROM {child} AS c WHERE {match})
+
+-- hold --
+-- Nobody gives these rows a child until this transaction ends.
+SELECT FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) FOR UPDATE;
+
+-- with_parent --
+AND (({empty}) OR EXISTS (SELECT FROM {parent} AS p WHERE {match} FOR KEY SHARE))
 
 -- take_back_changed --
 UPDATE {table} AS t SET ({columns}) = ROW ({staged})
 FROM {stage} AS s
 JOIN unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
      AS w (uuid, version, updated_at, origin_node) ON w.uuid = s.uuid
-WHERE t.uuid = s.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node);
+WHERE t.uuid = s.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
+  {parents};
 
 -- clear_stage --
 DELETE FROM {stage};
@@ -37,6 +49,7 @@ DELETE FROM {stage};
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {staged} FROM {stage} AS s
 WHERE s.uuid = ANY (%(keys)s::text[]::uuid[])
+  {parents}
 ON CONFLICT (uuid) DO NOTHING;
 
 -- unbury --
