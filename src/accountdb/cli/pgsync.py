@@ -9,18 +9,18 @@ from typing import Annotated
 import typer
 
 from accountdb.cli.run import run
-from accountdb.errors import AccountdbError, UsageError
+from accountdb.errors import AccountdbError
+from accountdb.sync.config import load
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
 def sync(config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The job file.")]) -> int:
-    """One incremental pass, then exit. This version cannot do it yet and says so."""
-    if not config.is_file():
-        raise UsageError(f"--config {config}: no such file", hint="--config names the job file")
+    """One incremental pass, then exit. This version reads the job file, cannot do the rest yet, and says so."""
+    jobs = load(config).jobs
     raise AccountdbError(
-        f"accountdb cannot sync one way yet; {config} was not read and nothing was changed",
+        f"accountdb cannot sync one way yet; {config} is valid ({', '.join(jobs)}), nothing was changed",
         hint="two-way replication works: migratectl init --mode native or --mode pglogical",
     )
 

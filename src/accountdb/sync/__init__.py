@@ -1,0 +1,1 @@
+"""pgsync: one region written, the other follows, with ordinary rights."""
