@@ -11,7 +11,7 @@ from accountdb import lab
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
 from proof.dying import FAULTS, Moment, Stage, share
-from tests.conftest import make_lab
+from tests.conftest import make_lab, run_sql
 
 MERGE = [
     # An empty table is loaded whole, its indexes made afterwards.
@@ -88,7 +88,13 @@ def test_a_diff_that_loses_a_server_says_which(stages: Stages, fault: str, momen
 
 @pytest.mark.parametrize("death_lab", ["native"], indirect=True)
 def test_a_merge_that_commits_too_early_is_found_out(death_lab: Lab, tmp_path: Path) -> None:
-    outcome = Stage(death_lab, "merge", tmp_path, broken=True).die(FAULTS["kill"], Moment(1, "CREATE INDEX"))
+    try:
+        outcome = Stage(death_lab, "merge", tmp_path, broken=True).die(FAULTS["kill"], Moment(1, "CREATE INDEX"))
+    finally:
+        lost = (
+            "CREATE UNIQUE INDEX IF NOT EXISTS admin_settings_module_key_role_uk ON admin_settings (module_key, role)"
+        )
+        run_sql(death_lab.region("cn").admin_dsn, lost)
     assert any("at once: " in fault and "an index is missing" in fault for fault in outcome.faults)
 
 

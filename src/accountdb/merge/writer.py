@@ -82,6 +82,10 @@ def open_writers(name: str, dsn: str, count: int) -> Iterator[list[Writer]]:
             writers = [_open(sessions, name, dsn, f"{prefix}{number}") for number in range(count)]
             # Where there is room for some origins only, those sessions write.
             yield [writer for writer in writers if writer.origin] or writers
+            for writer in writers:
+                # Else the server would log that its origin cannot be dropped yet.
+                with suppress(psycopg.Error):
+                    writer.conn.execute(block(FILE, "leave_origin"))
 
 
 def _open(stack: ExitStack, name: str, dsn: str, origin: str) -> Writer:

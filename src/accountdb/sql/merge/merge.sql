@@ -27,6 +27,9 @@ WHERE pg_catalog.pg_replication_origin_oid(%(origin)s) IS NULL;
 -- use_origin --
 SELECT pg_catalog.pg_replication_origin_session_setup(%(origin)s);
 
+-- leave_origin --
+SELECT pg_catalog.pg_replication_origin_session_reset();
+
 -- drop_origin --
 SELECT pg_catalog.pg_replication_origin_drop(%(origin)s)
 WHERE pg_catalog.pg_replication_origin_oid(%(origin)s) IS NOT NULL;
