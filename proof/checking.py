@@ -46,7 +46,7 @@ def everything(lab: Lab, promised: Mapping[str, Acknowledged], log_offsets: Mapp
             found += [f"{name}: {fault}" for fault in constraints(conn, tables)]
         found += _lost((cn, global_), promised)
     for region in lab.regions:
-        found += [f"{region.name} log: {line}" for line in _apply_errors(region.log_file, log_offsets[region.name])]
+        found += [f"{region.name} log: {line}" for line in apply_errors(region.log_file, log_offsets[region.name])]
     return found
 
 
@@ -101,7 +101,7 @@ def _lost(conns: Iterable[Connection], promised: Mapping[str, Acknowledged]) -> 
     return found
 
 
-def _apply_errors(log_file: object, offset: int) -> list[str]:
+def apply_errors(log_file: object, offset: int) -> list[str]:
     """Errors of apply workers that no fault explains."""
     with open(str(log_file), encoding="utf-8", errors="replace") as log:
         log.seek(offset)

@@ -18,6 +18,7 @@ from accountdb.lab import Lab
 from accountdb.setup.merging import undo_merge
 from proof import aftermath, apart, playing, stepping
 from proof.aftermath import Picture
+from proof.checking import apply_errors
 from proof.stepping import Orders
 
 # What a command may take to find out that its server is gone, and to end.
@@ -123,12 +124,15 @@ class Stage:
         self.steps = ended.steps
         if self.command != "diff" and self.before.rows == self.end.rows:
             wrong.append("it changed nothing")
+        if self.command in ("merge", "merge --undo") and self.end.rows["cn"] != self.end.rows["global"]:
+            wrong.append("the regions are not equal")
         if wrong:
             raise SystemExit(f"{self.command}, without a fault: {'; '.join(wrong)}")
 
     def die(self, fault: Fault, moment: Moment) -> Outcome:
         """The command, with a fault at one step, and again without."""
         began = time.monotonic()
+        logs: dict[str, int] = {region.name: region.log_file.stat().st_size for region in self.lab.regions}
         self._begin()
         ended = self._run(self.command, fault, moment)
         heal(self.lab)
@@ -137,6 +141,8 @@ class Stage:
             found += [f"at once: {what}" for what in aftermath.at_once(self.lab, self.before, self.end)]
         if ended.reached is not None and not found:
             found += self._again()
+        for region in self.lab.regions:
+            found += [f"{region.name} log: {line}" for line in apply_errors(region.log_file, logs[region.name])]
         return Outcome(ended.reached, tuple(found), time.monotonic() - began)
 
     def _begin(self) -> None:

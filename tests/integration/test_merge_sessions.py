@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from accountdb.merge.writer import open_writers
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
-from tests.conftest import rows, run_sql, value
+from tests.conftest import eventually, rows, run_sql, value
 
 _ORIGINS = "SELECT roname FROM pg_replication_origin ORDER BY roname"
 _PREFIX = "SELECT 'accountdb_merge_' || oid || '_' FROM pg_database WHERE datname = current_database()"
@@ -63,6 +65,19 @@ def test_a_server_finds_out_that_a_merge_is_gone(migrated: str) -> None:
             )
         }
     assert [found and found[0] for found in settings.values()] == ["30", "10", "3", "60000", "5s", "15min", "10s"]
+
+
+def test_a_server_ends_a_long_statement_of_a_merge_that_is_gone(migrated: str) -> None:
+    with open_writers("cn", migrated, 1) as (writer,), ThreadPoolExecutor(1) as pool:
+        pid = writer.conn.info.backend_pid
+        long = pool.submit(writer.conn.execute, "SELECT pg_sleep(120)")
+        session = "SELECT state FROM pg_stat_activity WHERE pid = %s"
+        eventually(lambda: rows(migrated, session, pid) == [("active",)])
+        # What its death does to the connection.
+        with socket.socket(fileno=socket.dup(writer.conn.fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+        assert isinstance(long.exception(), psycopg.OperationalError)
+        eventually(lambda: rows(migrated, session, pid) == [], what="the end of the session")
 
 
 @pytest.mark.parametrize(("dsn_has", "idle"), [({}, 30), ({"keepalives_idle": "7"}, 7)])
