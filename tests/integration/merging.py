@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,8 +22,10 @@ from accountdb.compare.model import Unwatched
 from accountdb.guards.install import install
 from accountdb.lab import Lab
 from accountdb.merge.model import Receipt, TablePlan
+from accountdb.merge.takeback import TakenBack
 from accountdb.pg.connect import Connection, connect
-from accountdb.setup.merging import MergeOptions, merge_regions, plan_merge
+from accountdb.pg.names import doubled
+from accountdb.setup.merging import MergeOptions, merge_regions, plan_merge, undo_merge
 from tests.acceptance.guarding import broken_indexes, broken_references
 from tests.conftest import Databases, as_role
 from tests.integration.comparing import Told
@@ -59,7 +62,7 @@ class Side:
 
     def row(self, table: str, uuid: Any) -> Row | None:
         """One row."""
-        query = sql.SQL("SELECT * FROM {} WHERE uuid = %s").format(sql.Identifier("public", table))
+        query = sql.SQL("SELECT * FROM {} WHERE uuid = %s").format(doubled(sql.Identifier("public", table)))
         return self.admin.cursor(row_factory=dict_row).execute(query, (uuid,)).fetchone()
 
     def found(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
@@ -78,6 +81,13 @@ class Side:
     def dead(self) -> set[tuple[str, Any, Any]]:
         """Table, uuid and created_at of the lives that ended, as this region knows."""
         return set(self.found("SELECT table_name, row_key, created_at FROM accountdb.tombstone"))
+
+    def all(self, *tables: str) -> dict[str, list[Any]]:
+        """Everything that stands here: rows and tombstones, but not when those were written."""
+        graves = (
+            "SELECT row_key, table_name, created_at, node, version, winner FROM accountdb.tombstone ORDER BY 1, 2, 3, 4"
+        )
+        return {**{table: self.rows(table) for table in tables}, "dead": self.found(graves)}
 
     def tables(self) -> tuple[Table, ...]:
         """The tables in public."""
@@ -113,6 +123,10 @@ class Apart:
     def merge(self, *tables: str, **options: Any) -> Receipt:
         """What the library does."""
         return merge_regions(self.dsns, MergeOptions(tables=tables, **options), Unwatched())
+
+    def undo(self, path: Path) -> dict[str, TakenBack]:
+        """What the library takes back, by region."""
+        return undo_merge(self.dsns, path)
 
     def plan(self, *tables: str, **options: Any) -> dict[str, TablePlan]:
         """What the library would do, by table."""

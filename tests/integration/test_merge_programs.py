@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -315,10 +316,7 @@ def play(apart: Apart, worlds: list[World]) -> None:
     """Play the worlds, phase by phase, with a merge after each."""
     apart.empty(*TABLES)
     for phase in range(PHASES):
-        for world in worlds:
-            players = {side.name: Player(side, world.number) for side in apart.sides}
-            for side, name, values in world.phases[phase]:
-                players[side].play(name, *values)
+        write(apart, worlds, phase)
         before = Known.look(apart)
         receipt = apart.merge(*TABLES, jobs=1)
         found = list(faults(apart, before))
@@ -332,6 +330,44 @@ def play(apart: Apart, worlds: list[World]) -> None:
         again = apart.merge(*TABLES, jobs=1)
         assert again.equal
         assert [counts for regions in again.written.values() for counts in regions.values() if counts.total] == []
+
+
+def write(apart: Apart, worlds: list[World], phase: int) -> None:
+    """One phase of all worlds."""
+    for world in worlds:
+        players = {side.name: Player(side, world.number) for side in apart.sides}
+        for side, name, values in world.phases[phase]:
+            players[side].play(name, *values)
+
+
+def take_back(apart: Apart, worlds: list[World], path: Path) -> None:
+    """Play the worlds; each merge is taken back, leaves nothing behind, and is done again."""
+    apart.empty(*TABLES)
+    for phase in range(PHASES):
+        write(apart, worlds, phase)
+        before = [side.all(*TABLES) for side in apart.sides]
+        file = path.with_suffix(f".{phase}")
+        assert apart.merge(*TABLES, jobs=1, undo=file).equal
+        done = apart.undo(file)
+        for side, held in zip(apart.sides, before, strict=True):
+            now = side.all(*TABLES)
+            for table in held:
+                missing = [one for one in held[table] if one not in now[table]]
+                more = [one for one in now[table] if one not in held[table]]
+                assert (missing, more) == ([], []), (
+                    f"{side.name} {table} after phase {phase}: missing {missing}, more {more}"
+                )
+        assert {name: one.left for name, one in done.items()} == {"cn": 0, "global": 0}
+        assert {name: (one.removed, one.restored) for name, one in apart.undo(file).items()} == {
+            "cn": (0, 0),
+            "global": (0, 0),
+        }
+        assert apart.merge(*TABLES, jobs=1).equal
+        apart.assert_lawful()
+
+
+def test_a_merge_of_programs_is_taken_back(apart: Apart, tmp_path: Path) -> None:
+    take_back(apart, [world_of(99, number) for number in range(WORLDS)], tmp_path / "undo")
 
 
 @pytest.mark.parametrize("role", ["admin", "owner"])

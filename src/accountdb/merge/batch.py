@@ -7,21 +7,22 @@ or deleted, comes along in the same transaction and gives the value up before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from psycopg import sql
 
-from accountdb.catalog.tables import Table
+from accountdb.catalog.tables import Reference, Table
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
 from accountdb.contract.decide import Action, Part
 from accountdb.merge.judging import Judged, decisions
 from accountdb.merge.recording import Recorder
 from accountdb.merge.references import missing
-from accountdb.merge.rivals import Claim, claimed, kept, vacate
+from accountdb.merge.rivals import Claim, claimed, kept, stamps_of, vacate
 from accountdb.merge.writer import FILE, Writer, filled, make_stage, stage_name, writable
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
@@ -75,8 +76,11 @@ class Batch:
         self._stage(conn, wanted)
         asked = set(self.parts)
         claims = self._gather(conn)
+        waiting = self._awaiting(conn)
         if self.patient:
-            self._leave(conn, self._awaiting(conn) | self._blocked(claims), claims, done)
+            self._leave(conn, waiting.keys() | self._blocked(claims), claims, done)
+        else:
+            self._go_without(conn, waiting, claims, done)
         with self._recorded(conn, [*self.parts, *self.doomed]):
             replaced = self._give_up(conn, claims, done)
             conn.execute(filled("insert_judged", self.table), {"unused": None})
@@ -112,9 +116,9 @@ class Batch:
                 elif part.action is Action.DELETE and part.own:
                     self.doomed[part.own.uuid] = part
 
-    def _awaiting(self, conn: Connection) -> set[UUID]:
-        """Rows whose parent is not here yet, and is to come."""
-        found: set[UUID] = set()
+    def _awaiting(self, conn: Connection) -> dict[UUID, list[Reference]]:
+        """Rows whose parent is not here yet, and is to come: by which references."""
+        found: defaultdict[UUID, list[Reference]] = defaultdict(list)
         shapes = {(shape.schema, shape.name): shape for shape in self.found.shapes}
         for reference in self.table.references:
             shape = shapes.get(reference.parent)
@@ -123,8 +127,26 @@ class Batch:
             lacking = conn.execute(missing(self.table, reference), {"unused": None}).fetchall()
             keys = sorted({(str(parent),) for _, parent in lacking})
             coming = {one.key for one in decisions(self.found, shape, keys) if self._part(one).action is Action.INSERT}
-            found |= {uuid for uuid, parent in lacking if (str(parent),) in coming}
+            for uuid, parent in lacking:
+                if (str(parent),) in coming:
+                    found[uuid].append(reference)
         return found
+
+    def _go_without(
+        self, conn: Connection, waiting: Mapping[UUID, Sequence[Reference]], claims: Iterable[Claim], done: Written
+    ) -> None:
+        """Nothing moves any more: parent and child wait for each other.
+
+        A row that can do without its parent comes without, and last in the row order: once the parent is
+        there, the whole row replaces it. A guard would empty the reference for good.
+        """
+        able = {uuid for uuid, references in waiting.items() if all(r.on_delete == "n" for r in references)}
+        new = {uuid for uuid in able if self.parts[uuid].action is Action.INSERT}
+        for uuid in new:
+            touched = {name for reference in waiting[uuid] for name in reference.touched}
+            empty = sql.SQL(", ").join(doubled(sql.SQL("{} = NULL").format(sql.Identifier(n))) for n in sorted(touched))
+            conn.execute(filled("without", self.table, empty=empty), {"uuid": uuid})
+        self._leave(conn, able - new, claims, done)
 
     def _part(self, judged: Judged) -> Part:
         return (judged.decision.a, judged.decision.b)[self.side]
@@ -154,10 +176,10 @@ class Batch:
             if part.reborn or part.action is Action.DELETE:
                 bury(conn, self.table, part)
         lowest = [p.own for p in replaced if p.own and p.own.uuid not in self.stubborn]
-        free = vacate(conn, self.table, lowest, lowest=True)
+        free = vacate(conn, self.table, stamps_of(lowest), lowest=True)
         if self.table.referenced_by:
             # With children that may have moved: it goes when those are there.
-            free |= vacate(conn, self.table, [p.own for p in dead if p.own], lowest=False)
+            free |= vacate(conn, self.table, stamps_of([p.own for p in dead if p.own]))
         else:
             for part in dead:
                 delete(conn, self.table, part)

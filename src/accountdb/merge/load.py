@@ -133,13 +133,12 @@ class Loader:
         source.send(conn, stage_name(table), self.watch)
         inserted = 0
         if all(index.immediate for index in table.unique_indexes):
-            judged(conn, True)
-            inserted = new = self._insert_new(conn, table)
-            while new and any(reference.parent == reference.child for reference in table.references):
-                # Children of rows that have come in just now.
-                new = self._insert_new(conn, table)
-                inserted += new
-            judged(conn, False)
+            with judged(conn):
+                inserted = new = self._insert_new(conn, table)
+                while new and any(reference.parent == reference.child for reference in table.references):
+                    # Children of rows that have come in just now.
+                    new = self._insert_new(conn, table)
+                    inserted += new
         return inserted, [(key,) for (key,) in conn.execute(filled("leftover", table), {"unused": None})]
 
     def _insert_new(self, conn: Connection, table: Table) -> int:
@@ -159,7 +158,7 @@ class Loader:
         """
         with named(self.writer.name, self.writer.dsn):
             try:
-                with self.writer.conn.transaction():
+                with self.writer.conn.transaction(), judged(self.writer.conn):
                     return self._fill(self.writer.conn, source)
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
                 return None
@@ -174,7 +173,6 @@ class Loader:
         row = conn.execute(filled("holds_rows", table), {"unused": None}).fetchone()
         if row is None or row[0]:
             return None
-        judged(conn, True)
         indexes = conn.execute(block(FILE, "deferrable_indexes"), title(table)).fetchall()
         for name, _, _ in indexes:
             index = sql.Identifier(table.schema, name)

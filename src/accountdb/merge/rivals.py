@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -42,24 +42,18 @@ def claimed(conn: Connection, table: Table) -> set[Claim]:
     return found
 
 
-def vacate(conn: Connection, table: Table, copies: Iterable[Copy], *, lowest: bool) -> set[UUID]:
-    """Have rows that are still as ``copies`` say give up their unique values, for as long as it takes to write others.
+def vacate(conn: Connection, table: Table, stamps: Mapping[str, Sequence[str]], *, lowest: bool = False) -> set[UUID]:
+    """Have rows that are as ``stamps`` say give up their unique values, for as long as it takes to write others.
 
-    ``lowest``: they also come last in the row order, so that whatever is brought replaces them.
-    Returns those that did; none where a constraint is against it.
+    ``stamps`` are columns: keys, versions, updated, origins, as text. ``lowest``: they also come last in
+    the row order, so that whatever is brought replaces them. Returns those that did; none where a
+    constraint is against it.
     """
-    by_uuid = {copy.uuid: copy for copy in copies}
     changes = _changes(table)
     if lowest:
         changes["version"] = sql.SQL("-1")
-    if not by_uuid or not changes:
+    if not stamps["keys"] or not changes:
         return set()
-    values: Mapping[str, object] = {
-        "keys": list(by_uuid),
-        "versions": [copy.stamp.version for copy in by_uuid.values()],
-        "updated": [copy.stamp.updated_at for copy in by_uuid.values()],
-        "origins": [copy.stamp.origin_node for copy in by_uuid.values()],
-    }
     statement = sql.SQL(block(FILE, "vacate")).format(
         table=doubled(table.identifier),
         changes=sql.SQL(", ").join(
@@ -67,15 +61,23 @@ def vacate(conn: Connection, table: Table, copies: Iterable[Copy], *, lowest: bo
         ),
     )
     try:
-        with conn.transaction():
-            judged(conn, True)
-            found = {uuid for (uuid,) in conn.execute(statement, values)}
-            judged(conn, False)
-            return found
+        with conn.transaction(), judged(conn):
+            return {uuid for (uuid,) in conn.execute(statement, stamps)}
     except (psycopg.IntegrityError, psycopg.DataError):
-        if len(by_uuid) == 1:
+        if len(stamps["keys"]) == 1:
             return set()
-    return {uuid for copy in by_uuid.values() for uuid in vacate(conn, table, [copy], lowest=lowest)}
+    singles = ({name: [values[n]] for name, values in stamps.items()} for n in range(len(stamps["keys"])))
+    return {uuid for single in singles for uuid in vacate(conn, table, single, lowest=lowest)}
+
+
+def stamps_of(copies: Sequence[Copy]) -> dict[str, list[str]]:
+    """Copies as ``vacate`` takes them."""
+    return {
+        "keys": [str(copy.uuid) for copy in copies],
+        "versions": [str(copy.stamp.version) for copy in copies],
+        "updated": [copy.stamp.updated_at.isoformat() for copy in copies],
+        "origins": [copy.stamp.origin_node for copy in copies],
+    }
 
 
 def kept(table: Table) -> frozenset[str]:

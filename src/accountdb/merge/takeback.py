@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from accountdb.catalog.tables import Table
+from accountdb.catalog.tables import Reference, Table
 from accountdb.errors import MissingRightError
 from accountdb.merge.recording import images
 from accountdb.merge.references import child_matches, conditions
+from accountdb.merge.rivals import claimed, vacate
 from accountdb.merge.undo import SQL_FILE, Line, Row, lines_backwards
 from accountdb.merge.writer import FILE, Writer, filled_of, judged, make_stage, stage_name, writable
 from accountdb.pg.connect import Connection
@@ -51,7 +52,8 @@ def take_back(path: Path, writers: Mapping[str, Writer], tables: Mapping[Name, T
     for line in lines_backwards(path):
 
         def undo(conn: Connection, line: Line = line) -> tuple[TakenBack, dict[Name, dict[str, Values | None]]]:
-            return _line(conn, line, tables)
+            with judged(conn):
+                return _line(conn, line, tables)
 
         one, found = writers[line.region].run(undo)
         result = done[line.region]
@@ -76,7 +78,6 @@ def _line(
     """Undo one transaction. Returns the rows, too, that are not as they were before it."""
     result = TakenBack()
     unlike: dict[Name, dict[str, Values | None]] = {}
-    judged(conn, True)
     for name, rows in line.rows.items():
         table = tables.get(name)
         if table is None or writable(table) != list(line.columns[name]):
@@ -103,21 +104,24 @@ def _table(conn: Connection, table: Table, rows: Sequence[Row], result: TakenBac
 
 
 def _remove(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Delete what the merge brought, but for rows that somebody has given children since."""
+    """Delete what the merge brought, but for rows that somebody has changed, or given children, since."""
     conn.execute(_filled("hold", table), {"keys": [row[0] for row in rows]})
-    childless = [
-        sql.SQL(block(SQL_FILE, "childless")).format(
-            child=doubled(sql.Identifier(*reference.child)), match=child_matches(reference, "c", "t")
-        )
-        for reference in table.referenced_by
-    ]
-    statement = filled_of(SQL_FILE, "take_back_new", table, {"childless": sql.SQL("\n  ").join(childless)})
-    removed = last = conn.execute(statement, _stamps(rows)).rowcount
-    while last and any(reference.child == reference.parent for reference in table.referenced_by):
-        # Children of one another: from the last one up.
-        last = conn.execute(statement, _stamps(rows)).rowcount
-        removed += last
-    return removed
+    going = {uuid for (uuid,) in conn.execute(_filled("as_left", table), _stamps(rows))}
+    while staying := {uuid for reference in table.referenced_by for uuid in _parents(conn, table, reference, going)}:
+        going -= staying
+    return conn.execute(_filled("take_back_new", table), {"keys": list(going)}).rowcount
+
+
+def _parents(conn: Connection, table: Table, reference: Reference, going: Collection[str]) -> list[str]:
+    """Those of the rows ``going`` that have a child by a foreign key which does not go with them."""
+    others = "children_but" if reference.child == reference.parent else "children_any"
+    statement = sql.SQL(block(SQL_FILE, "parents")).format(
+        table=doubled(table.identifier),
+        child=doubled(sql.Identifier(*reference.child)),
+        match=child_matches(reference, "c", "t"),
+        others=sql.SQL(block(SQL_FILE, others)),
+    )
+    return [uuid for (uuid,) in conn.execute(statement, {"keys": list(going)})]
 
 
 def _unlike(conn: Connection, table: Table, before: Mapping[str, Values | None]) -> dict[str, Values | None]:
@@ -126,10 +130,22 @@ def _unlike(conn: Connection, table: Table, before: Mapping[str, Values | None])
     return {uuid: values for uuid, values in before.items() if now.get(uuid) != values}
 
 
+class _StrandedError(Exception):
+    """Rows that gave their values up did not get their old ones back: a parent of theirs is gone."""
+
+    def __init__(self, rows: set[str]) -> None:
+        super().__init__(f"{len(rows)} rows")
+        self.rows = rows
+
+
 def _restore(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    if not rows:
+        return 0
     try:
         with conn.transaction():
             return _restore_all(conn, table, rows)
+    except _StrandedError as error:
+        return _restore(conn, table, [row for row in rows if row[0] not in error.rows])
     except psycopg.IntegrityError:
         if len(rows) == 1:
             return 0
@@ -138,6 +154,35 @@ def _restore(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
 
 
 def _restore_all(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
+    _stage(conn, table, rows)
+    changed = [row for row in rows if row[2] is not None]
+    left = {uuid for (uuid,) in conn.execute(_filled("as_left", table), _stamps(changed))} if changed else set()
+    # A row may have kept its stamp when the merge changed it, and is as it was already.
+    left &= _unlike(conn, table, {row[0]: row[1] for row in changed}).keys()
+    coming = left | {row[0] for row in rows if row[2] is None}
+    coming -= _blocked(conn, table, left, coming)
+    going = [row for row in changed if row[0] in coming]
+    if going:
+        # They may hold each other's values.
+        vacate(conn, table, _stamps(going))
+    waiting = set(coming)
+    parents = [filled_of(SQL_FILE, "with_parent", table, _parent(r)) for r in table.references]
+    parts = {"parents": sql.SQL("\n  ").join(parents)}
+    while waiting:
+        # Again, for rows that refer to some that have come back just now.
+        back: set[str] = set()
+        for step, some in (("take_back_changed", waiting & left), ("bring_back", waiting - left)):
+            statement = filled_of(SQL_FILE, step, table, parts)
+            back |= {uuid for (uuid,) in conn.execute(statement, {"keys": list(some)})}
+        if not back:
+            break
+        waiting -= back
+    if stranded := waiting & left:
+        raise _StrandedError(stranded)
+    return len(coming) - len(waiting)
+
+
+def _stage(conn: Connection, table: Table, rows: Sequence[Row]) -> None:
     make_stage(conn, table)
     conn.execute(_filled("clear_stage", table), {"unused": None})
     receive = sql.SQL(block(FILE, "receive")).format(
@@ -148,20 +193,22 @@ def _restore_all(conn: Connection, table: Table, rows: Sequence[Row]) -> int:
     with conn.cursor() as cursor, cursor.copy(receive) as copy:
         for _, before, _ in rows:
             copy.write_row(before or ())
-    changed = [row for row in rows if row[2] is not None]
-    gone = [row[0] for row in rows if row[2] is None]
-    parents = [filled_of(SQL_FILE, "with_parent", table, conditions(r, "s")) for r in table.references]
-    parts = {"parents": sql.SQL("\n  ").join(parents)}
-    count, last = 0, 1
-    while last:
-        # Again, for rows that refer to some that have come back just now.
-        last = 0
-        if changed:
-            last += conn.execute(filled_of(SQL_FILE, "take_back_changed", table, parts), _stamps(changed)).rowcount
-        if gone:
-            last += conn.execute(filled_of(SQL_FILE, "bring_back", table, parts), {"keys": gone}).rowcount
-        count += last
-    return count
+
+
+def _blocked(conn: Connection, table: Table, left: set[str], coming: set[str]) -> set[str]:
+    """Rows whose old value another row has by now, which keeps it."""
+    claims = {(str(claim.by), str(claim.holder)) for claim in claimed(conn, table)}
+    blocked = {by for by, holder in claims if holder not in left}
+    while more := {by for by, holder in claims if holder in blocked} - blocked:
+        blocked |= more
+    return blocked & coming
+
+
+def _parent(reference: Reference) -> dict[str, sql.Composable]:
+    itself: sql.Composable = sql.SQL("false")
+    if reference.parent == reference.child and reference.parent_columns == ("uuid",):
+        itself = sql.SQL("s.{} = s.uuid").format(doubled(sql.Identifier(reference.child_columns[0])))
+    return {"itself": itself, **conditions(reference, "s")}
 
 
 def _stamps(rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from accountdb.catalog.tables import Table
 from accountdb.compare.session import named, prepare
 from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
+from accountdb.pg.session import keep_alive
 from accountdb.sql import block
 
 FILE = "merge/merge.sql"
@@ -72,6 +73,7 @@ def open_writers(name: str, dsn: str, count: int) -> Iterator[list[Writer]]:
     with ExitStack() as stack:
         admin = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
         with named(name, dsn):
+            keep_alive(admin)
             row = admin.execute(block(FILE, "origin_prefix")).fetchone()
             assert row is not None
             prefix = str(row[0])
@@ -189,6 +191,11 @@ def make_stage(conn: Connection, table: Table) -> None:
     conn.execute(filled("stage", table, new=sql.Identifier(_stage_name(table))), {"unused": None})
 
 
-def judged(conn: Connection, on: bool) -> None:
-    """Whether the guards leave alone what this transaction writes from here on."""
-    conn.execute(block(FILE, "judged"), {"judged": "on" if on else "off"})
+@contextmanager
+def judged(conn: Connection) -> Iterator[None]:
+    """Within the block the guards leave alone what this transaction writes."""
+    row = conn.execute(block(FILE, "was_judged")).fetchone()
+    conn.execute(block(FILE, "judged"), {"judged": "on"})
+    yield
+    # Not after an error: then the transaction ends, and the setting with it.
+    conn.execute(block(FILE, "judged"), {"judged": (row and row[0]) or "off"})

@@ -64,6 +64,23 @@ def act_as_owner(conn: Connection) -> None:
     conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row[0])))
 
 
+def keep_alive(conn: Connection) -> None:
+    """Have the server find out in a minute that this client is gone without a word, also in a long statement.
+
+    Else what the session holds would stay taken for hours. A rollback of this transaction takes it back.
+    """
+    conn.execute(
+        """
+        SELECT pg_catalog.set_config(s.name, s.value, false)
+        FROM (VALUES ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'),
+                     ('tcp_user_timeout', '60000'), ('client_connection_check_interval', '5000')) AS s (name, value)
+        -- A setting that only newer servers know, or that not every system can do.
+        WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
+          AND (s.name <> 'client_connection_check_interval' OR pg_catalog.version() LIKE '%linux%')
+        """
+    )
+
+
 @contextmanager
 def advisory_lock(conn: Connection, key: int, *, busy: str, wait_s: float = 30.0) -> Iterator[None]:
     """Hold the session advisory lock ``key``; ``busy`` is the error's text when it stays taken.

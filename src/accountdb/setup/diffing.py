@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from accountdb.compare.diff import Wait, comparison, diff
 from accountdb.compare.model import Finding, Options, TableResult, Watch
 from accountdb.compare.session import named
+from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.drain import NotDryError, run_dry
 from accountdb.replication.engine import standing
@@ -39,6 +40,7 @@ def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
         for name, dsn in regions.items():
             conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
             with named(name, dsn):
+                session.keep_alive(conn)
                 if standing(conn).followers:
                     followed[name] = conn
 

@@ -246,6 +246,7 @@ def _lock(stack: ExitStack, regions: Mapping[str, str]) -> None:
         conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
         busy = f"another merge is at work in {name}"
         with named(name, dsn):
+            session.keep_alive(conn)
             stack.enter_context(session.advisory_lock(conn, _LOCK, busy=busy))
 
 

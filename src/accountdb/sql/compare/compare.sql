@@ -9,13 +9,9 @@ FROM (VALUES ('TimeZone', 'UTC'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', '
              ('quote_all_identifiers', 'off'), ('standard_conforming_strings', 'on'),
              ('search_path', 'pg_catalog'), ('row_security', 'off'), ('client_encoding', 'UTF8'),
              ('statement_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
-             ('idle_in_transaction_session_timeout', '0'), ('jit', 'off'), ('work_mem', '32MB'),
-             -- A client that is gone without a word is found out in a minute, also in a long statement.
-             ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'),
-             ('tcp_user_timeout', '60000'), ('client_connection_check_interval', '5000')) AS s (name, value)
--- A setting that only newer servers know, or that not every system can do.
-WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL
-  AND (s.name <> 'client_connection_check_interval' OR pg_catalog.version() LIKE '%%linux%%');
+             ('idle_in_transaction_session_timeout', '0'), ('jit', 'off'), ('work_mem', '32MB')) AS s (name, value)
+-- A setting that only newer servers know.
+WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL;
 
 -- facts --
 SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.current_setting('server_encoding');

@@ -34,6 +34,9 @@ SELECT pg_catalog.pg_replication_origin_session_reset();
 SELECT pg_catalog.pg_replication_origin_drop(%(origin)s)
 WHERE pg_catalog.pg_replication_origin_oid(%(origin)s) IS NOT NULL;
 
+-- was_judged --
+SELECT pg_catalog.current_setting('accountdb.judged', true);
+
 -- judged --
 -- For the rest of this transaction the guards are not asked, or are again.
 SELECT pg_catalog.set_config('accountdb.judged', %(judged)s, true);
@@ -77,7 +80,7 @@ WHERE r.uuid <> s.uuid;
 -- vacate --
 -- Rows that are as they were seen.
 UPDATE {table} AS t SET {changes}
-FROM unnest(%(keys)s::uuid[], %(versions)s::bigint[], %(updated)s::timestamptz[], %(origins)s::text[])
+FROM unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
      AS w (uuid, version, updated_at, origin_node)
 WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
 RETURNING t.uuid;
@@ -89,6 +92,9 @@ SELECT t.uuid FROM {table} AS t WHERE t.uuid = ANY (%(keys)s) AND t.version < 0;
 -- A row may refer to itself, before it is there.
 SELECT s.uuid, {value} FROM {stage} AS s
 WHERE NOT ({empty}) AND s.uuid <> {value} AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {match});
+
+-- without --
+UPDATE {stage} AS s SET {empty}, version = -1 WHERE s.uuid = %(uuid)s;
 
 -- unstage --
 DELETE FROM {stage} AS s WHERE s.uuid = ANY (%(keys)s);

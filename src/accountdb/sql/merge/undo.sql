@@ -16,41 +16,51 @@ SELECT c.uuid FROM {child} AS c JOIN {table} AS p ON {match} WHERE p.uuid = ANY 
 SELECT ARRAY[t.table_schema, t.table_name, t.row_key::text, t.created_at::text, t.node]
 FROM accountdb.tombstone AS t WHERE t.row_key = ANY (%(keys)s::text[]::uuid[]);
 
--- take_back_new --
--- What the merge brought, unless somebody has changed it since.
-DELETE FROM {table} AS t
-USING unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
-      AS w (uuid, version, updated_at, origin_node)
-WHERE t.uuid = w.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
-  {childless};
+-- as_left --
+-- Rows that are as the merge left them.
+SELECT t.uuid::text FROM {table} AS t
+JOIN unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
+     AS w (uuid, version, updated_at, origin_node) ON t.uuid = w.uuid
+WHERE (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node);
 
--- childless --
-AND NOT EXISTS (SELECT FROM {child} AS c WHERE {match})
+-- take_back_new --
+DELETE FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]);
+
+-- parents --
+SELECT DISTINCT t.uuid::text FROM {table} AS t JOIN {child} AS c ON {match}
+WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) AND {others};
+
+-- children_any --
+true
+
+-- children_but --
+-- Those that go too do not count.
+c.uuid <> ALL (%(keys)s::text[]::uuid[])
 
 -- hold --
 -- Nobody gives these rows a child until this transaction ends.
 SELECT FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) FOR UPDATE;
 
 -- with_parent --
-AND (({empty}) OR EXISTS (SELECT FROM {parent} AS p WHERE {match} FOR KEY SHARE))
+AND (({empty}) OR {itself} OR EXISTS (SELECT FROM {parent} AS p WHERE {match} FOR KEY SHARE))
 
 -- take_back_changed --
 UPDATE {table} AS t SET ({columns}) = ROW ({staged})
 FROM {stage} AS s
-JOIN unnest(%(keys)s::text[]::uuid[], %(versions)s::text[]::bigint[], %(updated)s::text[]::timestamptz[], %(origins)s::text[])
-     AS w (uuid, version, updated_at, origin_node) ON w.uuid = s.uuid
-WHERE t.uuid = s.uuid AND (t.version, t.updated_at, t.origin_node) = (w.version, w.updated_at, w.origin_node)
-  {parents};
+WHERE t.uuid = s.uuid AND t.uuid = ANY (%(keys)s::text[]::uuid[])
+  {parents}
+RETURNING t.uuid::text;
 
 -- clear_stage --
 DELETE FROM {stage};
 
 -- bring_back --
-INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {staged} FROM {stage} AS s
 WHERE s.uuid = ANY (%(keys)s::text[]::uuid[])
   {parents}
-ON CONFLICT (uuid) DO NOTHING;
+ON CONFLICT (uuid) DO NOTHING
+RETURNING t.uuid::text;
 
 -- unbury --
 DELETE FROM accountdb.tombstone AS t
