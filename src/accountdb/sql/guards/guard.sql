@@ -29,6 +29,14 @@ BEGIN
         END IF;
     END IF;
 
+    -- A merge has judged this row already.
+    IF current_setting('accountdb.judged', true) = 'on' THEN
+        IF TG_OP = 'DELETE' THEN
+            RETURN OLD;
+        END IF;
+        RETURN NEW;
+    END IF;
+
     IF TG_OP = 'DELETE' THEN
         {delete}
         RETURN OLD;
@@ -337,17 +345,14 @@ GRANT EXECUTE ON FUNCTION accountdb.record_conflict(text, text, text, uuid, text
 
 -- triggers --
 -- A replication worker, or a merge with the right to be like one, fires accountdb_guard; a merge by an
--- ordinary role, which sets accountdb.apply, fires accountdb_apply. Neither is asked about rows that a
--- merge has judged already (accountdb.judged): the condition costs less than the call.
+-- ordinary role, which sets accountdb.apply, fires accountdb_apply. No condition on accountdb_guard: an
+-- apply worker would parse it anew for every row, a tenth of its time.
 CREATE OR REPLACE TRIGGER accountdb_guard BEFORE INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.judged', true) IS DISTINCT FROM 'on')
-    EXECUTE FUNCTION {function}();
+    FOR EACH ROW EXECUTE FUNCTION {function}();
 ALTER TABLE {table} ENABLE REPLICA TRIGGER accountdb_guard;
 COMMENT ON TRIGGER accountdb_guard ON {table} IS {comment};
 CREATE OR REPLACE TRIGGER accountdb_apply BEFORE INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.apply', true) = 'on'
-                       AND pg_catalog.current_setting('accountdb.judged', true) IS DISTINCT FROM 'on')
-    EXECUTE FUNCTION {function}();
+    FOR EACH ROW WHEN (pg_catalog.current_setting('accountdb.apply', true) = 'on') EXECUTE FUNCTION {function}();
 COMMENT ON TRIGGER accountdb_apply ON {table} IS {comment};
 CREATE OR REPLACE TRIGGER accountdb_bury BEFORE DELETE ON {table}
     FOR EACH ROW EXECUTE FUNCTION {capture}();

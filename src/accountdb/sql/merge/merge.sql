@@ -176,6 +176,12 @@ WHERE d.row_key = t.uuid AND d.created_at = t.created_at
 DELETE FROM {table} AS t
 WHERE NOT ({empty}) AND NOT EXISTS (SELECT FROM {parent} AS p WHERE {match});
 
+-- guard_off --
+ALTER TABLE {table} DISABLE TRIGGER accountdb_guard;
+
+-- guard_on --
+ALTER TABLE {table} ENABLE REPLICA TRIGGER accountdb_guard;
+
 -- deferrable_indexes --
 -- Indexes that can be made again from their definition alone: no constraint, no replica identity, nothing set on them.
 SELECT x.relname, pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.obj_description(i.indexrelid, 'pg_class')
