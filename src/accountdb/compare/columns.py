@@ -6,6 +6,9 @@ an enum hashes by the OID of its label. Such types are hashed by their text. Int
 the times that are made of them, are folded to 4 before they are hashed, so that 0 and 4294967297 hash
 alike: they are hashed by their bytes. What remains is hashed as it is: for those types equal means
 the same, on every server and in every release so far, which ``probe`` proves before it is relied on.
+
+Everything that goes into a row's hash is of a type of PostgreSQL's own: no OID of a region's own types
+gets into the bytes of the row.
 """
 
 from __future__ import annotations
@@ -23,12 +26,15 @@ _LENGTH = re.compile(r"\([0-9, -]+\)")
 _EXACT = frozenset({"smallint", "integer", "oid", "date", "boolean", "uuid", "bytea", '"char"'})
 _TEXTS = frozenset({"text", "character varying", "name"})
 _PADDED = frozenset({"character", "bpchar"})
-# Hashed by the bytes that a function gives.
-_SENT = {
+# Folded to 4 bytes by their hash functions: hashed by the bytes that another function gives.
+_FOLDED = {
     "bigint": "int8send",
     "time without time zone": "time_send",
     "timestamp without time zone": "timestamp_send",
     "timestamp with time zone": "timestamptz_send",
+}
+# The same of types that have no text to be hashed by.
+_SENT = {
     # A cast to text would drop trailing spaces.
     **dict.fromkeys(_PADDED, "bpcharsend"),
     # Its text depends on lc_monetary.
@@ -47,8 +53,8 @@ class HashKind(StrEnum):
 
     RECORD = "record"
     """PostgreSQL's own record hash: fast."""
-    TEXT = "text"
-    """The first half of the md5 of the row's text: the same on any two servers."""
+    MD5 = "md5"
+    """The first half of the md5 of the row's bytes as a client gets them: the same on any two servers."""
 
 
 def plain_type(column: Column) -> str:
@@ -56,15 +62,16 @@ def plain_type(column: Column) -> str:
     return _LENGTH.sub("", column.base_type)
 
 
-def value(column: Column) -> sql.Composable:
+def value(column: Column, kind: HashKind) -> sql.Composable:
     """What of ``t.column`` goes into the row's hash: equal in two regions only for the same content."""
     name, type_ = _name(column), plain_type(column)
-    if type_ in _EXACT:
-        return name
+    if type_ in _EXACT or (type_ in _FOLDED and kind is HashKind.MD5):
+        # The type itself, where the column has a domain over it.
+        return sql.SQL("{}::{}").format(name, sql.SQL(type_))
     if type_ in _TEXTS:
-        return name + _C
-    if type_ in _SENT:
-        return sql.SQL("pg_catalog.{}({})").format(sql.Identifier(_SENT[type_]), name)
+        return sql.SQL("{}::{}").format(name, sql.SQL(type_)) + _C
+    if sent := (_FOLDED | _SENT).get(type_):
+        return sql.SQL("pg_catalog.{}({})").format(sql.Identifier(sent), name)
     return as_text(column) + _C
 
 
@@ -80,15 +87,25 @@ def as_text(column: Column) -> sql.Composable:
     return sql.SQL("{}::pg_catalog.text").format(name)
 
 
-def row_hash(columns: Sequence[Column], kind: HashKind) -> sql.Composable:
+def row_hash(columns: Sequence[Column], key: Sequence[Column], kind: HashKind) -> sql.Composable:
     """The hash of row ``t``, a bigint. ``columns`` must come in the same order in both regions."""
-    row = sql.SQL("ROW({})").format(sql.SQL(", ").join(map(value, columns)))
-    if kind is HashKind.TEXT:
-        return sql.SQL("('x' || pg_catalog.left(pg_catalog.md5({}::text), 16))::bit(64)::bigint").format(row)
+    row = _row(columns, kind)
+    if kind is HashKind.MD5:
+        md5 = sql.SQL("pg_catalog.md5(pg_catalog.record_send({}))").format(row)
+        return sql.SQL("('x' || pg_catalog.left({}, 16))::bit(64)::bigint").format(md5)
     # The record hash is a sum of its columns' hashes: two rows that swap a value would keep most bits of
-    # the XOR of both. Hashed once more, by its bytes, nothing of a sum is left.
-    once = sql.SQL("pg_catalog.hash_record_extended({}, 0)")
-    return once.format(sql.SQL("ROW(pg_catalog.int8send({}))").format(once.format(row)))
+    # the XOR of both, if each row's columns were not hashed from a start of its own.
+    return sql.SQL("pg_catalog.hash_record_extended({}, {})").format(row, _seed(key))
+
+
+def _seed(key: Sequence[Column]) -> sql.Composable:
+    if [plain_type(column) for column in key] == ["uuid"]:
+        return sql.SQL("pg_catalog.uuid_hash_extended({}, 0)").format(_name(key[0]))
+    return sql.SQL("pg_catalog.hash_record_extended({}, 0)").format(_row(key, HashKind.RECORD))
+
+
+def _row(columns: Sequence[Column], kind: HashKind) -> sql.Composable:
+    return sql.SQL("ROW({})").format(sql.SQL(", ").join(value(column, kind) for column in columns))
 
 
 def key(column: Column) -> sql.Composable:

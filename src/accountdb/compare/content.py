@@ -38,7 +38,9 @@ def read_content(conn: Connection, tables: Iterable[Table]) -> dict[str, TableCo
     with conn.transaction():
         conn.execute(block(FILE, "session"), {"local": True})
         for table in tables:
-            hash_ = row_hash(sorted(table.columns, key=lambda column: column.name), HashKind.RECORD)
+            columns = sorted(table.columns, key=lambda column: column.name)
+            key = [column for column in columns if column.name in table.primary_key]
+            hash_ = row_hash(columns, key or columns, HashKind.RECORD)
             statement = sql.SQL(block(FILE, "count")).format(hash=hash_, table=doubled(table.identifier))
             row = conn.execute(statement, {"unused": None}).fetchone()
             assert row is not None

@@ -15,7 +15,7 @@ from accountdb.compare.look import BATCH, Detail, Looker, Sight
 from accountdb.compare.model import Finding, Key, Options, Pair, Parts, Shape, TableResult, Unwatched, Watch
 from accountdb.compare.parts import measure, read_parts
 from accountdb.compare.rows import differing_rows
-from accountdb.compare.session import FILE, Region, at_one_snapshot, check_distinct, open_region
+from accountdb.compare.session import FILE, Region, at_one_snapshot, check_distinct, open_region, together
 from accountdb.compare.shapes import negotiate, shapes
 from accountdb.compare.spool import Spool
 from accountdb.compare.verdict import Verdict, judge, winner
@@ -61,12 +61,16 @@ def comparison(dsns: dict[str, str], options: Options, *, connections: int = 1) 
     does not answer.
     """
     with ExitStack() as stack:
-        a, b = (stack.enter_context(open_region(name, dsn, connections)) for name, dsn in dsns.items())
+
+        def opened(name: str) -> Region:
+            return stack.enter_context(open_region(name, dsns[name], connections))
+
+        a, b = together(opened, dsns)
         check_distinct(a, b)
         kind = negotiate(a, b, options.hash_kind)
         found = shapes(a, b, options)
-        secrets = union(_secrets(region) for region in (a, b))
-        yield Comparison(a, b, found, kind, secrets, _policy(a) and _policy(b))
+        secrets = union(together(_secrets, (a, b)))
+        yield Comparison(a, b, found, kind, secrets, all(together(_policy, (a, b))))
 
 
 def _secrets(region: Region) -> dict[tuple[str, str], frozenset[str]]:
@@ -137,10 +141,14 @@ class FirstLook:
 
 @contextmanager
 def first_look(found: Comparison, jobs: int) -> Iterator[FirstLook]:
-    """Snapshots of both regions, taken one right after the other."""
+    """Snapshots of both regions, taken at about the same time."""
     with ExitStack() as stack:
         tables = [shape.identifier for shape in found.shapes]
-        a, b = (stack.enter_context(at_one_snapshot(region, tables, jobs)) for region in (found.a, found.b))
+
+        def taken(region: Region) -> Region:
+            return stack.enter_context(at_one_snapshot(region, tables, jobs))
+
+        a, b = together(taken, (found.a, found.b))
         yield FirstLook(found, a, b)
 
 

@@ -98,7 +98,7 @@ class Looker:
         for column, name in zip(self.shape.key, names, strict=True):
             match += columns.same_key(column, sql.SQL("w." + name))
         return sql.SQL(block(FILE, "look")).format(
-            hash=columns.row_hash(self.shape.columns, self.kind),
+            hash=columns.row_hash(self.shape.columns, self.shape.key, self.kind),
             more=more,
             arrays=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in names),
             names=sql.SQL(", ").join(map(sql.Identifier, names)),

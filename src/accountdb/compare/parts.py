@@ -1,6 +1,6 @@
 """The first look at a table: both regions hash its parts inside the server, at the same time.
 
-A table is cut into parts of about a thousand rows by keys that a sample of both regions gives. Each
+A table is cut into parts of about two thousand rows by keys that a sample of both regions gives. Each
 region then reads the table once, in stretches of blocks: the order in which it lies on disk, which
 is as fast as reading can be whatever the key is.
 """
@@ -18,12 +18,12 @@ from accountdb.compare import columns
 from accountdb.compare.busy import Busy
 from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Key, Parts, Shape, Watch
-from accountdb.compare.session import FILE, Region
+from accountdb.compare.session import FILE, Region, together
 from accountdb.compare.statement import bounds_expression, condition, key_expression, key_texts
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 
-_ROWS_A_PART = 1000
+_ROWS_A_PART = 2000
 _MOST_PARTS = 16_384
 _SAMPLE_BLOCKS = 400
 _STRETCH_BLOCKS = 4096
@@ -46,7 +46,8 @@ class Size:
 
 def measure(a: Region, b: Region, shape: Shape) -> dict[str, Size]:
     """The table's size in each region."""
-    return {region.name: _size(region, shape) for region in (a, b)}
+    sizes = together(lambda region: _size(region, shape), (a, b))
+    return dict(zip((a.name, b.name), sizes, strict=True))
 
 
 def _size(region: Region, shape: Shape) -> Size:
@@ -100,20 +101,16 @@ class _Scan:
         statement = sql.SQL(block(FILE, "scan")).format(
             key=key_expression(self.shape),
             bounds=self.bounds,
-            hash=columns.row_hash(self.shape.columns, self.kind),
+            hash=columns.row_hash(self.shape.columns, self.shape.key, self.kind),
             table=doubled(self.shape.source(region.name)),
             stretch=sql.SQL("true") if whole else sql.SQL(block(FILE, "stretch")),
             where=condition(self.where),
         )
         with region.use() as conn, self.busy.at_work(conn):
-            # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
-            conn.execute("SET enable_sort = off")
             found = conn.execute(
                 statement, {"first": f"({first},0)", "end": f"({_NO_BLOCK if end is None else end},0)"}
             )
-            rows = found.fetchall()
-            conn.execute("RESET enable_sort")
-        return rows
+            return found.fetchall()
 
 
 def _version(region: Region) -> int:
@@ -140,7 +137,8 @@ def _bounds(a: Region, b: Region, shape: Shape, sizes: Mapping[str, Size]) -> li
     """Keys that cut both regions' tables into parts, in the order of the key; none for a small table."""
     if max(size.blocks for size in sizes.values()) <= _SMALL_BLOCKS:
         return []
-    keys = [key for region in (a, b) for key in _sample(region, shape, sizes[region.name])]
+    samples = together(lambda region: _sample(region, shape, sizes[region.name]), (a, b))
+    keys = [key for sample in samples for key in sample]
     if not keys:
         return []
     names = [f"k{n}" for n in range(len(shape.key))]

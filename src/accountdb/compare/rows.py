@@ -124,7 +124,7 @@ def _query(
     region: Region, shape: Shape, parts: Parts, wanted: Sequence[int], kind: HashKind, where: str | None
 ) -> tuple[sql.Composed, dict[str, object]]:
     names = [f"k{n}" for n in range(len(shape.key))]
-    hash_ = columns.row_hash(shape.columns, kind)
+    hash_ = columns.row_hash(shape.columns, shape.key, kind)
     if few(parts, wanted) and all(map(columns.indexed, shape.key)):
         return _by_index(region, shape, parts, wanted, hash_, where)
     statement = sql.SQL(block(FILE, "rows_by_scan")).format(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import SimpleQueue
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
@@ -19,6 +21,9 @@ from accountdb.pg.connect import Connection, connect, told
 from accountdb.sql import block
 
 FILE = "compare/compare.sql"
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 class _NearestMoment(TimestamptzLoader):
@@ -57,6 +62,18 @@ class Region:
             self.idle.put(conn)
 
 
+def together(work: Callable[[Given], Found], given: Iterable[Given]) -> list[Found]:
+    """``work`` on each of a few things at once: over a slow link it is the waiting that takes the time.
+
+    Raises what the first of them raises, once all are done.
+    """
+    several = list(given)
+    if len(several) == 1:
+        return [work(several[0])]
+    with ThreadPoolExecutor(len(several)) as pool:
+        return [done.result() for done in [pool.submit(work, one) for one in several]]
+
+
 @contextmanager
 def named(name: str, dsn: str) -> Iterator[None]:
     """Errors of the server, with the region's name. Nothing in the block may talk to another region."""
@@ -86,13 +103,11 @@ def prepare(conn: Connection) -> None:
 def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
     """A region with connections in autocommit: each statement sees what is committed by then."""
     with ExitStack() as stack:
-        idle: SimpleQueue[Connection] = SimpleQueue()
-        conns = [stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True)) for _ in range(connections)]
-        with named(name, dsn):
-            for conn in conns:
-                prepare(conn)
-                idle.put(conn)
-        yield Region(name, dsn, conns[0], idle)
+
+        def opened(_: int) -> Connection:
+            return stack.enter_context(_prepared(name, dsn, autocommit=True))
+
+        yield _region(name, dsn, together(opened, range(connections)))
 
 
 @contextmanager
@@ -102,24 +117,42 @@ def at_one_snapshot(region: Region, tables: Sequence[sql.Identifier], jobs: int)
     ``tables`` are locked against being rewritten, by the lock that every query takes.
     """
     with ExitStack() as stack:
-        # Closed and no more: what only reads has nothing to commit.
-        conns = [stack.enter_context(closing(connect(region.dsn, name=f"--{region.name}"))) for _ in range(jobs)]
+
+        def opened(_: int) -> Connection:
+            return stack.enter_context(_prepared(region.name, region.dsn, autocommit=False))
+
+        first, *others = together(opened, range(jobs))
         with named(region.name, region.dsn):
-            for conn in conns:
-                prepare(conn)
-                conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-                conn.read_only = True
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
-                conns[0].execute(sql.SQL(block(FILE, "lock")).format(table=table))
-            row = conns[0].execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+                first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
+            row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
             assert row is not None
-            idle: SimpleQueue[Connection] = SimpleQueue()
-            for conn in conns:
-                if conn is not conns[0]:
-                    conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
-                idle.put(conn)
-        yield Region(region.name, region.dsn, conns[0], idle)
+            for conn in others:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+            for conn in (first, *others):
+                # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
+                conn.execute("SET LOCAL enable_sort = off")
+        yield _region(region.name, region.dsn, [first, *others])
+
+
+@contextmanager
+def _prepared(name: str, dsn: str, *, autocommit: bool) -> Iterator[Connection]:
+    # Closed and no more: what only reads has nothing to commit.
+    with closing(connect(dsn, name=f"--{name}", autocommit=autocommit)) as conn:
+        with named(name, dsn):
+            prepare(conn)
+        if not autocommit:
+            conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            conn.read_only = True
+        yield conn
+
+
+def _region(name: str, dsn: str, conns: Sequence[Connection]) -> Region:
+    idle: SimpleQueue[Connection] = SimpleQueue()
+    for conn in conns:
+        idle.put(conn)
+    return Region(name, dsn, conns[0], idle)
 
 
 def check_distinct(a: Region, b: Region) -> None:

@@ -10,7 +10,7 @@ from psycopg import sql
 from accountdb.catalog.tables import Column, Table, read_tables
 from accountdb.compare.columns import HashKind, plain_type
 from accountdb.compare.model import Options, Shape
-from accountdb.compare.session import FILE, Region
+from accountdb.compare.session import FILE, Region, together
 from accountdb.compare.statement import condition
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import Refused, UsageError
@@ -27,7 +27,7 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
     Raises UsageError for a table that is not there, has no key, or lacks a column that was asked
     for, Refused where the regions' columns differ or cannot be read. Names everything at once.
     """
-    known = [_known(region, options) for region in (a, b)]
+    known = together(lambda region: _known(region, options), (a, b))
     _check_asked(a, b, options, {name for tables in known for name in tables})
     here, there = (_chosen(tables, options) for tables in known)
     _check_present(a, b, here, there)
@@ -39,9 +39,9 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
             _listed("the regions' columns differ", differences),
             hint="migratectl migrate brings both to one structure; --columns leaves columns out",
         )
-    partitioned = {region.name: _partitioned(region) for region in (a, b)}
+    partitioned = dict(zip((a.name, b.name), together(_partitioned, (a, b)), strict=True))
     found = tuple(_shape(one, other, options, partitioned) for one, other in pairs)
-    unreadable = [line for region in (a, b) for shape in found for line in _unreadable(region, shape)]
+    unreadable = [line for lines in together(lambda region: _unreadable(region, found), (a, b)) for line in lines]
     if unreadable:
         raise Refused(
             _listed("not allowed to read", unreadable), hint="GRANT SELECT to this role, or use the tables' owner"
@@ -73,7 +73,7 @@ def negotiate(a: Region, b: Region, wanted: HashKind | None) -> HashKind:
 
     Raises Refused where they store text in different encodings.
     """
-    (_, encoding_a), (_, encoding_b) = (_row(region, "facts") for region in (a, b))
+    (_, encoding_a), (_, encoding_b) = together(lambda region: _row(region, "facts"), (a, b))
     if encoding_a != encoding_b:
         raise Refused(
             f"{a.name} stores text as {encoding_a}, {b.name} as {encoding_b}: the same text has other bytes there",
@@ -81,7 +81,8 @@ def negotiate(a: Region, b: Region, wanted: HashKind | None) -> HashKind:
         )
     if wanted is not None:
         return wanted
-    return HashKind.RECORD if _row(a, "probe") == _row(b, "probe") else HashKind.TEXT
+    one, other = together(lambda region: _row(region, "probe"), (a, b))
+    return HashKind.RECORD if one == other else HashKind.MD5
 
 
 def _row(region: Region, name: str) -> tuple[object, ...]:
@@ -186,14 +187,16 @@ def _key(table: Table) -> tuple[Column, ...]:
     return tuple(by_name[name] for name in table.primary_key)
 
 
-def _unreadable(region: Region, shape: Shape) -> list[str]:
-    values = {"schema": shape.schema, "table": shape.name, "columns": [c.name for c in shape.columns]}
-    with region.use() as conn:
-        found = [name for (name,) in conn.execute(block(FILE, "readable"), values)]
-    if not found:
-        return []
-    whole = len(found) == len(shape.columns)
-    return [f"{region.name}: {shape.title}" + ("" if whole else f" ({', '.join(found)})")]
+def _unreadable(region: Region, shapes_: Sequence[Shape]) -> list[str]:
+    lines = []
+    for shape in shapes_:
+        values = {"schema": shape.schema, "table": shape.name, "columns": [c.name for c in shape.columns]}
+        with region.use() as conn:
+            found = [name for (name,) in conn.execute(block(FILE, "readable"), values)]
+        if found:
+            which = "" if len(found) == len(shape.columns) else f" ({', '.join(found)})"
+            lines.append(f"{region.name}: {shape.title}{which}")
+    return lines
 
 
 def _title(name: tuple[str, str]) -> str:

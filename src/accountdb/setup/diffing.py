@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from accountdb.compare.diff import Wait, comparison, diff
 from accountdb.compare.model import Finding, Options, TableResult, Watch
-from accountdb.compare.session import named
+from accountdb.compare.session import named, together
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.drain import NotDryError, run_dry
@@ -36,13 +36,15 @@ def diff_regions(
 def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
     """Whether both regions follow each other, and how to wait for what they still carry."""
     with ExitStack() as stack:
-        followed: dict[str, Connection] = {}
-        for name, dsn in regions.items():
-            conn = stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
-            with named(name, dsn):
+
+        def follower(name: str) -> Connection | None:
+            conn = stack.enter_context(connect(regions[name], name=f"--{name}", autocommit=True))
+            with named(name, regions[name]):
                 session.keep_alive(conn)
-                if standing(conn).followers:
-                    followed[name] = conn
+                return conn if standing(conn).followers else None
+
+        asked = zip(regions, together(follower, regions), strict=True)
+        followed = {name: conn for name, conn in asked if conn}
 
         def wait(seconds: float) -> None:
             if not followed:
