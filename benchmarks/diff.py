@@ -142,8 +142,8 @@ def _equal_and_few(running: Lab, tool: Reladiff | None, options: argparse.Namesp
 
 
 def _majors(running: Lab, folder: Path, options: argparse.Namespace, bars: Bars) -> None:
-    """PostgreSQL 15 against 17: md5, and what the two servers agree on by themselves."""
-    what = "PostgreSQL 15 against 17: diff by md5 / bare select"
+    """PostgreSQL 15 against 17: SHA-256, and what the two servers agree on by themselves."""
+    what = "PostgreSQL 15 against 17: diff by SHA-256 / bare select"
     try:
         binaries.find("pglogical")
     except AccountdbError as error:
@@ -156,14 +156,14 @@ def _majors(running: Lab, folder: Path, options: argparse.Namespace, bars: Bars)
         print(f"PostgreSQL {old.server_version} against {running.server_version}", flush=True)
         for _ in range(options.runs):
             rounds.add("bare select", call(partial(_bare, dsns)))
-            rounds.add("md5, call", _call(dsns, 0, HashKind.MD5))
-            rounds.add("md5, command", _command(dsns, 0, "--hash", "md5"))
+            rounds.add("sha256, call", _call(dsns, 0, HashKind.SHA256))
+            rounds.add("sha256, command", _command(dsns, 0, "--hash", "sha256"))
             rounds.add("agreed, call", _call(dsns))
             rounds.add("agreed, command", _command(dsns))
     rounds.tell()
-    bars.at_most(what, rounds.ratio("md5, call", "bare select"), MAJORS_BAR)
-    bars.no_bar(what.replace("diff", "migratectl diff"), rounds.ratio("md5, command", "bare select"))
-    agreed = what.replace("md5", "the hash agreed on")
+    bars.at_most(what, rounds.ratio("sha256, call", "bare select"), MAJORS_BAR)
+    bars.no_bar(what.replace("diff", "migratectl diff"), rounds.ratio("sha256, command", "bare select"))
+    agreed = what.replace("SHA-256", "the hash agreed on")
     bars.no_bar(agreed, rounds.ratio("agreed, call", "bare select"))
     bars.no_bar(agreed.replace("diff", "migratectl diff"), rounds.ratio("agreed, command", "bare select"))
 

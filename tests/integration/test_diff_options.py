@@ -80,7 +80,7 @@ OTHER = [("other.one", "1")]
         (["--table=one", "--where=v = ANY ('{v1,v0}') OR v = '{nine}'"], ONE[:1]),
         (["--table=one", "--columns=level"], ONE[1:]),
         (["--table=one", "--columns= n , id"], []),
-        (["--jobs=4", "--hash=md5"], ONE + TWO),
+        (["--jobs=4", "--hash=sha256"], ONE + TWO),
         (["--settle=0.2"], ONE + TWO),
     ],
     ids=spoken,

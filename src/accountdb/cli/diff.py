@@ -56,7 +56,7 @@ def diff(
     jobs: Jobs = 2,
     hash_: Annotated[
         HashKind | None,
-        typer.Option("--hash", help="record: PostgreSQL's own, fast; md5: the same on any two servers."),
+        typer.Option("--hash", help="record: PostgreSQL's own, fast; sha256: the same on any two servers."),
     ] = None,
     json: options.Json = False,
 ) -> int:

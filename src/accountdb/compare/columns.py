@@ -53,8 +53,8 @@ class HashKind(StrEnum):
 
     RECORD = "record"
     """PostgreSQL's own record hash: fast."""
-    MD5 = "md5"
-    """The first half of the md5 of the row's bytes as a client gets them: the same on any two servers."""
+    SHA256 = "sha256"
+    """The first 8 bytes of the SHA-256 of the row's bytes as a client gets them: the same on any two servers."""
 
 
 def plain_type(column: Column) -> str:
@@ -65,7 +65,7 @@ def plain_type(column: Column) -> str:
 def value(column: Column, kind: HashKind) -> sql.Composable:
     """What of ``t.column`` goes into the row's hash: equal in two regions only for the same content."""
     name, type_ = _name(column), plain_type(column)
-    if type_ in _EXACT or (type_ in _FOLDED and kind is HashKind.MD5):
+    if type_ in _EXACT or (type_ in _FOLDED and kind is HashKind.SHA256):
         # The type itself, where the column has a domain over it.
         return sql.SQL("{}::{}").format(name, sql.SQL(type_))
     if type_ in _TEXTS:
@@ -90,9 +90,9 @@ def as_text(column: Column) -> sql.Composable:
 def row_hash(columns: Sequence[Column], key: Sequence[Column], kind: HashKind) -> sql.Composable:
     """The hash of row ``t``, a bigint. ``columns`` must come in the same order in both regions."""
     row = _row(columns, kind)
-    if kind is HashKind.MD5:
-        md5 = sql.SQL("pg_catalog.md5(pg_catalog.record_send({}))").format(row)
-        return sql.SQL("('x' || pg_catalog.left({}, 16))::bit(64)::bigint").format(md5)
+    if kind is HashKind.SHA256:
+        start = sql.SQL("pg_catalog.substr(pg_catalog.sha256(pg_catalog.record_send({})), 1, 8)").format(row)
+        return sql.SQL("('x' || pg_catalog.encode({}, 'hex'))::bit(64)::bigint").format(start)
     # The record hash is a sum of its columns' hashes: two rows that swap a value would keep most bits of
     # the XOR of both, if each row's columns were not hashed from a start of its own.
     return sql.SQL("pg_catalog.hash_record_extended({}, {})").format(row, _seed(key))

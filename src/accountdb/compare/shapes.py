@@ -82,7 +82,7 @@ def negotiate(a: Region, b: Region, wanted: HashKind | None) -> HashKind:
     if wanted is not None:
         return wanted
     one, other = together(lambda region: _row(region, "probe"), (a, b))
-    return HashKind.RECORD if one == other else HashKind.MD5
+    return HashKind.RECORD if one == other else HashKind.SHA256
 
 
 def _row(region: Region, name: str) -> tuple[object, ...]:
