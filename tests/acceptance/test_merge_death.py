@@ -36,10 +36,24 @@ DIFF = [
     ("lost", Moment(3, "cn: SELECT w.n")),
 ]
 
+WITHOUT_UNDO = [("kill", Moment(8, "COMMIT")), ("crash-cn", Moment(12, "cn: COMMIT"))]
+
 Stages = Callable[[str], Stage]
 
 
-@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
+def in_both_modes(cases: list[tuple[str, Moment]]) -> pytest.MarkDecorator:
+    """All cases on one engine, every other one on the other: the streams are not at work in them."""
+    native = [pytest.param("native", *case, id=f"native-{case[0]}-{case[1]}") for case in cases]
+    pglogical = [
+        pytest.param("pglogical", *case, marks=pytest.mark.pglogical, id=f"pglogical-{case[0]}-{case[1]}")
+        for case in cases[::2]
+    ]
+    return pytest.mark.parametrize(
+        ("death_lab", "fault", "moment"), [*native, *pglogical], indirect=["death_lab"], scope="module"
+    )
+
+
+@pytest.fixture(scope="module")
 def death_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running = make_lab(tmp_path_factory.mktemp(f"death-{request.param}") / "lab", lab.mode_of(request.param))
     make_ready(running)
@@ -66,27 +80,27 @@ def assert_proved(stage: Stage, fault: str, moment: Moment) -> None:
     assert outcome.reached is not None, "there was no such step"
 
 
-@pytest.mark.parametrize(("fault", "moment"), MERGE, ids=str)
+@in_both_modes(MERGE)
 def test_a_merge_that_died_is_run_again_and_taken_back(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("merge --undo"), fault, moment)
 
 
-@pytest.mark.parametrize(("fault", "moment"), [("kill", Moment(8, "COMMIT")), ("crash-cn", Moment(12, "cn: COMMIT"))])
+@in_both_modes(WITHOUT_UNDO)
 def test_a_merge_without_an_undo_file_too(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("merge"), fault, moment)
 
 
-@pytest.mark.parametrize(("fault", "moment"), UNDO)
+@in_both_modes(UNDO)
 def test_an_undo_that_died_is_run_again(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("undo"), fault, moment)
 
 
-@pytest.mark.parametrize(("fault", "moment"), DIFF)
+@in_both_modes(DIFF)
 def test_a_diff_that_loses_a_server_says_which(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("diff"), fault, moment)
 
 
-@pytest.mark.parametrize("death_lab", ["native"], indirect=True)
+@pytest.mark.parametrize("death_lab", ["native"], indirect=True, scope="module")
 def test_a_merge_that_commits_too_early_is_found_out(death_lab: Lab, tmp_path: Path) -> None:
     try:
         outcome = Stage(death_lab, "merge", tmp_path, broken=True).die(FAULTS["kill"], Moment(1, "CREATE INDEX"))

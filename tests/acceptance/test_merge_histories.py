@@ -111,7 +111,12 @@ def over_a_cut_link(lab: Lab, role: str, seed: int) -> None:
     assert settled(lab, players, offsets) == []
 
 
-@by_either_role
+@pytest.mark.parametrize(
+    ("ready_lab", "role"),
+    [("native", "owner"), pytest.param("pglogical", "admin", marks=pytest.mark.pglogical)],
+    indirect=["ready_lab"],
+    scope="session",
+)
 def test_what_users_write_during_merges_is_never_lost(emptied: Lab, role: str) -> None:
     over_running_streams(emptied, role, seed=2)
 

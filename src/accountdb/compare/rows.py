@@ -79,6 +79,7 @@ class _Stream:
         self._statement, self._values = _query(region, shape, parts, wanted, kind, where)
         self._blocks: Queue[list[tuple[int, Key, int]] | BaseException] = Queue(_AHEAD)
         self._stop = threading.Event()
+        self._ended = False
         self._busy = Busy()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -90,13 +91,16 @@ class _Stream:
             if isinstance(found, BaseException):
                 raise found
             if not found:
+                self._ended = True
                 return
             yield from found
 
     def close(self) -> None:
-        """End the thread, also in the middle."""
+        """End the thread, also in the middle. Then the connection's transaction may be lost."""
         self._stop.set()
-        self._busy.cancel()
+        if not self._ended:
+            # Not while it tidies up after its last row: the transaction is needed for the next table.
+            self._busy.cancel()
         while self._thread.is_alive():
             while not self._blocks.empty():
                 self._blocks.get_nowait()
