@@ -8,7 +8,8 @@ import pytest
 
 from accountdb.catalog.tables import Column, Reference, Table, UniqueIndex
 from accountdb.contract.claims import Settlement, claims
-from accountdb.guards.definition import Guard, define, function_name, hash_in_comment
+from accountdb.guards.definition import Guard, define, hash_in_comment
+from accountdb.pg.names import function_name
 
 
 def column(name: str, type_: str = "text", *, not_null: bool = True, generated: bool = False) -> Column:

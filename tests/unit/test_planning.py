@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from accountdb.catalog.tables import Column, RowTrigger, Table
 from accountdb.contract.row_contract import ACCOUNT_TABLES, candidates, violations
 from accountdb.errors import AccountdbError, Refused, UsageError
-from accountdb.guards.definition import Guard, define, function_name, hash_in_comment
+from accountdb.guards.definition import Guard, define, hash_in_comment
 from accountdb.health.log import cause_in_log
 from accountdb.health.status import RegionStatus, Status, read_status
 from accountdb.migrations.files import Migration, shipped
 from accountdb.migrations.planning import Applied, Plan, plan
+from accountdb.pg.names import function_name
 from accountdb.pg.session import Role
 from accountdb.replication.facts import ServerFacts, problems
 from accountdb.replication.model import Mode

@@ -11,6 +11,7 @@ from psycopg import sql
 from accountdb.catalog.tables import Column, Table
 from accountdb.guards import children, claiming, referring
 from accountdb.guards.template import filled, names_of, quoted
+from accountdb.pg.names import function_name
 
 # The triggers that make up a guard, with the mode that each has to be in.
 TRIGGERS = {
@@ -20,7 +21,6 @@ TRIGGERS = {
     "accountdb_revive": "O",
     "accountdb_truncate": "O",
 }
-_MAX_IDENTIFIER_BYTES = 63
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,6 @@ def define(table: Table, tables: Mapping[tuple[str, str], Table]) -> Guard:
         digest,
         (function, capture, owner, filled("triggers", comment=comment, **names)),
     )
-
-
-def function_name(kind: str, schema: str, table: str) -> str:
-    """A guard function's name in the schema accountdb, unique for each table, 63 bytes at most."""
-    name = f"{kind}_{table}"
-    if schema == "public" and "." not in table and len(name.encode()) <= _MAX_IDENTIFIER_BYTES:
-        return name
-    # A dot stands in no plain name, so a hashed name never meets one.
-    return f"{kind}_.{hashlib.sha256(repr((schema, table)).encode()).hexdigest()[:40]}"
 
 
 def hash_in_comment(comment: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from accountdb.catalog.tables import Table
+from accountdb.pg.names import dollar_quoted
 from accountdb.sql import block
 
 _FILE = "guards/guard.sql"
@@ -17,10 +18,7 @@ def filled(name: str, **parts: sql.Composable) -> sql.Composed:
 
 def quoted(name: str, **parts: sql.Composable) -> sql.Composed:
     """The same for a function: its body in dollar quotes with a tag that nothing in it can end."""
-    tag = "$guard$"
-    while filled(name, tag=sql.SQL(tag), **parts).as_string().count(tag) > 2:
-        tag = f"{tag[:-1]}_$"
-    return filled(name, tag=sql.SQL(tag), **parts)
+    return dollar_quoted(block(_FILE, name), "guard", parts)
 
 
 def names_of(table: Table) -> dict[str, sql.Composable]:

@@ -11,10 +11,10 @@ from psycopg import sql
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError, Refused, UsageError
-from accountdb.guards.definition import function_name
 from accountdb.guards.install import install, states
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
+from accountdb.pg.names import function_name
 from accountdb.replication import common
 from accountdb.replication.engine import Engine, engine_for
 from accountdb.replication.model import JoinRequest

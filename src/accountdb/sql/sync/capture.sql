@@ -1,0 +1,91 @@
+How pgsync learns what changed at a source. Names in braces are filled in by accountdb.sync.capture.
+
+-- log --
+-- One row a change: which row of which table, and the transaction (never a subtransaction) that changed it.
+-- A reader takes what is visible to its snapshot and was not to its last one, so it is no matter when a
+-- transaction commits, or in which order.
+CREATE SCHEMA IF NOT EXISTS accountdb;
+CREATE TABLE IF NOT EXISTS accountdb.change_log (
+    table_schema text NOT NULL,
+    table_name text NOT NULL,
+    row_key text[],
+    operation "char" NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+    origin text
+);
+COMMENT ON TABLE accountdb.change_log IS
+    'What pgsync has to look at: row_key is empty for a TRUNCATE; origin is the database that a change was synced from';
+CREATE INDEX IF NOT EXISTS change_log_table_xid ON accountdb.change_log (table_schema, table_name, xid);
+-- Who reads the log, and up to where each has applied it.
+CREATE TABLE IF NOT EXISTS accountdb.change_reader (
+    job text NOT NULL,
+    destination text NOT NULL,
+    table_schema text NOT NULL,
+    table_name text NOT NULL,
+    passed pg_snapshot NOT NULL,
+    seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (job, destination, table_schema, table_name)
+);
+-- What a table's log still holds: everything from this transaction on.
+CREATE TABLE IF NOT EXISTS accountdb.change_capture (
+    table_schema text NOT NULL,
+    table_name text NOT NULL,
+    complete_from xid8 NOT NULL,
+    PRIMARY KEY (table_schema, table_name)
+);
+
+-- trigger_function --
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog {settings}
+AS {tag}
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO accountdb.change_log (table_schema, table_name, operation) VALUES ({schema_name}, {table_name}, 'T');
+        RETURN NULL;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        INSERT INTO accountdb.change_log (table_schema, table_name, row_key, operation)
+        VALUES ({schema_name}, {table_name}, ARRAY[{old_key}], pg_catalog.left(TG_OP, 1)::"char");
+        -- A changed key is a row that goes and another that comes.
+        IF TG_OP = 'DELETE' OR {same_key} THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    INSERT INTO accountdb.change_log (table_schema, table_name, row_key, operation)
+    VALUES ({schema_name}, {table_name}, ARRAY[{new_key}], 'I');
+    RETURN NULL;
+END
+{tag};
+
+-- triggers --
+REVOKE EXECUTE ON FUNCTION {function}() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER accountdb_capture AFTER INSERT OR UPDATE OR DELETE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION {function}();
+-- Also what a replication worker or a restore writes here has to be seen by the readers.
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER accountdb_capture;
+COMMENT ON TRIGGER accountdb_capture ON {table} IS {comment};
+CREATE OR REPLACE TRIGGER accountdb_capture_truncate AFTER TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION {function}();
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER accountdb_capture_truncate;
+COMMENT ON TRIGGER accountdb_capture_truncate ON {table} IS {comment};
+
+-- complete_from --
+-- In the transaction that installs the triggers: from it on the log is complete.
+INSERT INTO accountdb.change_capture (table_schema, table_name, complete_from)
+VALUES (%(schema)s, %(table)s, pg_catalog.pg_current_xact_id())
+ON CONFLICT (table_schema, table_name) DO UPDATE SET complete_from = excluded.complete_from;
+
+-- installed --
+SELECT n.nspname, c.relname, t.tgname, t.tgenabled, pg_catalog.obj_description(t.oid, 'pg_trigger')
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE t.tgname IN ('accountdb_capture', 'accountdb_capture_truncate') AND NOT t.tgisinternal AND t.tgparentid = 0;
+
+-- remove --
+DROP TRIGGER IF EXISTS accountdb_capture ON {table};
+DROP TRIGGER IF EXISTS accountdb_capture_truncate ON {table};
+DROP FUNCTION IF EXISTS {function}();
+
+-- there --
+SELECT pg_catalog.to_regclass('accountdb.change_log') IS NOT NULL;
