@@ -1,0 +1,174 @@
+"""Whether a job can run: both sides read, and everything that is wrong told at once, before a row is written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from accountdb.catalog.tables import Column, Table, read_tables
+from accountdb.errors import Refused, UsageError
+from accountdb.pg.connect import Connection
+from accountdb.sql import block
+from accountdb.sync.capture import Capture, captured
+from accountdb.sync.config import Job, Policy, TableOptions
+from accountdb.sync.model import Name, SyncTable
+
+FILE = "sync/preflight.sql"
+
+# accountdb's own triggers keep what is synced as it is.
+_OWN = ("accountdb_guard", "accountdb_apply", "accountdb_bury", "accountdb_revive", "accountdb_truncate")
+# Types that a target may have instead, and that hold every value of the source's.
+_WIDER = {
+    "smallint": {"integer", "bigint", "numeric"},
+    "integer": {"bigint", "numeric"},
+    "bigint": {"numeric"},
+    "real": {"double precision"},
+    "character varying": {"text"},
+    "character": {"text"},
+}
+_MOST = 20
+
+
+@dataclass
+class Problems:
+    """What is wrong: ``usage`` is mended in the job file, ``refused`` in a database."""
+
+    usage: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def check(self, job: str) -> None:
+        """Raises UsageError or Refused with all of it."""
+        found = self.usage + self.refused
+        if not found:
+            return
+        more = [f"  - and {len(found) - _MOST} more"] if len(found) > _MOST else []
+        text = f"job {job}: {found[0]}"
+        if len(found) > 1:
+            text = "\n".join([f"job {job}, {len(found)} problems:", *(f"  - {line}" for line in found[:_MOST]), *more])
+        if self.usage:
+            raise UsageError(text, hint="mend the job file; names are as the catalog writes them")
+        raise Refused(text, hint="mend the database, or leave the table or column out of the job")
+
+
+def preflight(name: str, job: Job, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
+    """The job's tables as both sides have them. Raises UsageError and Refused, each with everything that is wrong."""
+    problems = Problems()
+    here = {table.name: table for table in read_tables(source, job.schema_name)}
+    there = {table.name: table for table in read_tables(target, job.schema_name)}
+    logged = captured(source, here.values())
+    if logged and not _may_read_log(source):
+        logged = set()
+    found = []
+    for table, options in job.tables.items():
+        missing = [
+            f"{side} has no table {job.schema_name}.{table}"
+            for side, tables in (("source", here), ("destination", there))
+            if table not in tables
+        ]
+        problems.usage += missing
+        if not missing:
+            found.append(_table(here[table], there[table], options, logged, problems))
+    problems.check(name)
+    checked = [_with_rights(one, job, source, target, problems) for one in found]
+    row = target.execute(block(FILE, "state_rights")).fetchone()
+    assert row is not None
+    if not row[0]:
+        problems.refused.append("destination: this role may not make temporary tables: GRANT TEMP ON DATABASE")
+    if not row[1]:
+        problems.refused.append(
+            "destination: this role has no place for its watermark: GRANT CREATE ON DATABASE, or on SCHEMA accountdb"
+        )
+    problems.check(name)
+    return tuple(checked)
+
+
+def _may_read_log(source: Connection) -> bool:
+    row = source.execute(block(FILE, "log_rights")).fetchone()
+    return bool(row and row[0])
+
+
+def _table(
+    source: Table, target: Table, options: TableOptions, logged: Collection[Name], problems: Problems
+) -> SyncTable:
+    title = f"{source.schema}.{source.name}"
+    columns = _columns(source, target, options, title, problems)
+    if not source.primary_key:
+        problems.refused.append(f"{title}: the source has no primary key, so its rows cannot be told apart")
+    elif source.primary_key != target.primary_key:
+        theirs = ", ".join(target.primary_key) or "nothing"
+        problems.refused.append(
+            f"{title}: the primary key is {', '.join(source.primary_key)} at the source, {theirs} at the destination"
+        )
+    elif lacking := [name for name in source.primary_key if name not in columns]:
+        problems.usage.append(f"{title}: columns must have the primary key: {', '.join(lacking)} is missing")
+    plain = all(_alike(source, target, name) and "." not in _column(source, name).base_type for name in columns)
+    capture = Capture.LOG if (source.schema, source.name) in logged else Capture.XMIN
+    return SyncTable(source, target, tuple(columns), options.delete, capture, "binary" if plain else "text")
+
+
+def _columns(source: Table, target: Table, options: TableOptions, title: str, problems: Problems) -> list[str]:
+    """The columns that are written, by name."""
+    known = {column.name for column in source.columns}
+    if unknown := [name for name in options.columns if name not in known]:
+        problems.usage.append(f"{title}: the source has no column {', '.join(unknown)}")
+    wanted = [c for c in source.columns if (not options.columns or c.name in options.columns) and not c.generated]
+    found = []
+    for column in sorted(wanted, key=lambda column: column.name):
+        other = target.column(column.name)
+        if other is None:
+            problems.refused.append(f"{title}: the destination has no column {column.name}")
+        elif other.generated:
+            # The destination makes it itself.
+            continue
+        elif not _fits(column, other):
+            problems.refused.append(
+                f"{title}: column {column.name} is {column.type} at the source, {other.type} at the destination"
+            )
+        else:
+            found.append(column.name)
+    for column in target.columns:
+        given = column.name in found or column.default is not None or column.generated or column.identity
+        if column.not_null and not given and not any(column.name == c.name for c in wanted):
+            problems.refused.append(
+                f"{title}: column {column.name} of the destination must not be empty, and the job does not fill it"
+            )
+    return found
+
+
+def _fits(source: Column, target: Column) -> bool:
+    one, other = (column.base_type.partition("(")[0] for column in (source, target))
+    return one == other or other in _WIDER.get(one, ())
+
+
+def _alike(source: Table, target: Table, name: str) -> bool:
+    return _column(source, name).base_type.partition("(")[0] == _column(target, name).base_type.partition("(")[0]
+
+
+def _column(table: Table, name: str) -> Column:
+    column = table.column(name)
+    assert column is not None
+    return column
+
+
+def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connection, problems: Problems) -> SyncTable:
+    names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
+    hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+    if hidden:
+        problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
+    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
+    row = target.execute(
+        block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}
+    ).fetchone()
+    assert row is not None
+    lacking, owned, filtered = row
+    if lacking:
+        problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
+    if filtered:
+        problems.refused.append(f"{one.title}: row security hides rows of the destination from this role")
+    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
+    if rewriting and not owned:
+        problems.refused.append(
+            f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"
+            " the table's owner can keep it from that"
+        )
+    return SyncTable(one.source, one.target, one.columns, one.delete, one.capture, one.format, bool(owned), rewriting)
