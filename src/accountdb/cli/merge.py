@@ -133,7 +133,7 @@ def _tell_receipt(names: tuple[str, ...], receipt: Receipt) -> None:
         output.tell(
             f"rows to be deleted stay in {', '.join(receipt.withheld)}: tables that refer to them were not merged"
         )
-        output.tell("hint: migratectl merge without --table")
+        output.tell("hint: migratectl merge without --table and --exclude")
     elif not receipt.equal:
         output.tell("hint: run it again; a row that stays waits for a person: migratectl conflicts list")
 

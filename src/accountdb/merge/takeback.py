@@ -24,6 +24,9 @@ from accountdb.sql import block
 Name = tuple[str, str]
 Values = Sequence[str | None]
 
+# GRANT SET ON PARAMETER.
+_PARAMETERS_SINCE = 150000
+
 
 @dataclass
 class TakenBack:
@@ -41,8 +44,15 @@ def check_rights(writers: Iterable[Writer]) -> None:
             raise MissingRightError(
                 f"{writer.name}: role {writer.conn.info.user} may not set session_replication_role"
                 " and a replication origin, without which the other region would follow",
-                hint="use an administrator",
+                hint=_how_to_allow(writer.conn),
             )
+
+
+def _how_to_allow(conn: Connection) -> str:
+    if conn.info.server_version < _PARAMETERS_SINCE:
+        return "use an administrator"
+    rights = sql.SQL(block(SQL_FILE, "rights")).format(role=sql.Identifier(conn.info.user)).as_string(conn)
+    return f"use an administrator, or have one run in both regions: {' '.join(rights.split())}"
 
 
 def take_back(path: Path, writers: Mapping[str, Writer], tables: Mapping[Name, Table]) -> dict[str, TakenBack]:

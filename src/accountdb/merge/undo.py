@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from accountdb.errors import UsageError
+from accountdb.errors import AccountdbError, UsageError
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
@@ -64,8 +65,9 @@ Row = tuple[str, Sequence[str | None] | None, Sequence[str] | None]
 class Undo:
     """The file that a merge writes. Several threads may."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         """``descriptor`` is open for appending, behind the header."""
+        self._path = path
         self._descriptor = descriptor
         self._lock = Lock()
 
@@ -73,7 +75,7 @@ class Undo:
         """One transaction, on disk when this returns."""
         if any(line.rows.values()) or line.buried:
             with self._lock:
-                _write_line(self._descriptor, line.as_json())
+                _append(self._path, self._descriptor, line.as_json())
 
 
 @contextmanager
@@ -87,14 +89,18 @@ def undo_file(path: Path, identities: Mapping[str, str]) -> Iterator[Undo]:
     except OSError as error:
         raise UsageError(f"--undo {path}: {error.strerror}", hint="a path that can be written") from error
     try:
-        if os.fstat(descriptor).st_size:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise UsageError(f"--undo {path}: not a file", hint="--undo takes a new file")
+        if state.st_size:
             header = read_header(path)
             if header != dict(identities):
                 raise UsageError(f"{path} is the undo file of other databases", hint="--undo takes a new file")
             _cut_torn_line(descriptor)
         else:
-            _write_line(descriptor, json.dumps({"accountdb_undo": _FORMAT, "databases": dict(identities)}))
-        yield Undo(descriptor)
+            _make_private(path, descriptor)
+            _append(path, descriptor, json.dumps({"accountdb_undo": _FORMAT, "databases": dict(identities)}))
+        yield Undo(path, descriptor)
     finally:
         os.close(descriptor)
 
@@ -113,7 +119,10 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def lines_backwards(path: Path) -> Iterator[Line]:
-    """The transactions of a file, the last one first. A torn last line never committed."""
+    """The transactions of a file, the last one first. A torn last line never committed.
+
+    Raises UsageError for a line that no merge wrote.
+    """
     offsets = []
     with path.open("rb") as file:
         file.readline()
@@ -122,9 +131,22 @@ def lines_backwards(path: Path) -> Iterator[Line]:
             if text.endswith(b"\n"):
                 offsets.append(position)
             position += len(text)
-        for offset in reversed(offsets):
+        for number, offset in reversed(list(enumerate(offsets, 2))):
             file.seek(offset)
-            yield Line.parsed(file.readline().decode())
+            try:
+                line = Line.parsed(file.readline().decode())
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+                raise UsageError(
+                    f"{path}: line {number} is damaged", hint="the file as merge --undo wrote it"
+                ) from None
+            yield line
+
+
+def check_lines(path: Path, regions: Collection[str]) -> None:
+    """Raises UsageError for a file of which a part could not be taken back."""
+    for line in lines_backwards(path):
+        if line.region not in regions:
+            raise UsageError(f"{path}: a line is of no region of its header", hint="the file as merge --undo wrote it")
 
 
 def identity(conn: Connection) -> str:
@@ -132,6 +154,29 @@ def identity(conn: Connection) -> str:
     row = conn.execute(block(SQL_FILE, "identity")).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def _make_private(path: Path, descriptor: int) -> None:
+    """One that was there already, empty, may be open to others."""
+    try:
+        os.fchmod(descriptor, 0o600)
+    except OSError as error:
+        raise UsageError(f"--undo {path}: {error.strerror}", hint="--undo takes a new file") from error
+
+
+def _append(path: Path, descriptor: int, text: str) -> None:
+    """Raises AccountdbError, and leaves the file as it was, where the line cannot be written."""
+    size = os.fstat(descriptor).st_size
+    try:
+        _write_line(descriptor, text)
+    except OSError as error:
+        # Else what another thread writes would stand behind half a line.
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise AccountdbError(
+            f"--undo {path}: {error.strerror}",
+            hint="make room and run it again with the same file: what was written is in it",
+        ) from error
 
 
 def _write_line(descriptor: int, text: str) -> None:

@@ -24,11 +24,13 @@ from accountdb.merge.planning import plan
 from accountdb.merge.recording import Recorder
 from accountdb.merge.run import Merge, close_healed
 from accountdb.merge.takeback import TakenBack, check_rights, take_back
-from accountdb.merge.undo import identity, read_header, undo_file
+from accountdb.merge.undo import check_lines, identity, read_header, undo_file
 from accountdb.merge.writer import Writer, open_writers
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
+from accountdb.replication import common
 from accountdb.replication.drain import run_dry
+from accountdb.replication.model import Mode
 from accountdb.setup.diffing import SETTLE_S, streams
 
 _LOCK = 0x6163_6D65
@@ -124,6 +126,7 @@ def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:
     region would follow.
     """
     wanted = read_header(path)
+    check_lines(path, wanted)
     with ExitStack() as stack:
         _lock(stack, regions)
         writers: dict[str, Writer] = {}
@@ -167,10 +170,10 @@ def _chosen(
     known: Mapping[tuple[str, str], Table], options: MergeOptions
 ) -> tuple[list[tuple[str, str]], tuple[str, ...], tuple[str, ...]]:
     """The tables to merge, those among them that were not asked for, and those outside the row contract."""
-    _check_excluded(known, options)
-    fit = {(t.schema, t.name): t for t in candidates(known.values(), options.exclude) if not violations(t)}
+    excluded = _excluded(known, options)
+    fit = {(t.schema, t.name): t for t in candidates(known.values(), excluded) if not violations(t)}
     if not options.tables:
-        outside = [t.name for t in candidates(known.values(), options.exclude) if violations(t)]
+        outside = [t.name for t in candidates(known.values(), excluded) if violations(t)]
         return list(fit), (), tuple(outside)
     asked = [split_name(name) for name in options.tables]
     unfit = [".".join(name) for name in asked if name in known and name not in fit]
@@ -188,14 +191,15 @@ def _chosen(
     return names, tuple(".".join(name) for name in names if name not in asked), ()
 
 
-def _check_excluded(known: Mapping[tuple[str, str], Table], options: MergeOptions) -> None:
-    """Raises UsageError for a table that cannot be left out: others that are merged refer to it."""
-    excluded = {name for name in known if name[1] in options.exclude}
-    unknown = set(options.exclude) - {name for _, name in excluded}
-    if unknown:
-        raise UsageError(
-            f"--exclude: no such table: {', '.join(sorted(unknown))}", hint="--exclude takes names of tables"
-        )
+def _excluded(known: Mapping[tuple[str, str], Table], options: MergeOptions) -> set[str]:
+    """The names of the tables in public that are left out.
+
+    Raises UsageError for one that cannot be: others that are merged refer to it.
+    """
+    excluded = {split_name(name) for name in options.exclude}
+    if unknown := excluded - known.keys():
+        listed = ", ".join(sorted(".".join(name) for name in unknown))
+        raise UsageError(f"--exclude: no such table: {listed}", hint="--exclude takes names of tables")
     asked = [split_name(name) for name in options.tables]
     both = [".".join(name) for name in asked if name in excluded]
     if both:
@@ -209,6 +213,7 @@ def _check_excluded(known: Mapping[tuple[str, str], Table], options: MergeOption
             f"--exclude {listed}: tables that are merged refer to it, and a row without its parent cannot be brought",
             hint="leave those out too, or merge it with them",
         )
+    return {name for _, name in excluded}
 
 
 def _check_contract(found: Comparison) -> None:
@@ -231,9 +236,17 @@ def _check_guards(found: Comparison) -> None:
             tables = read_tables(conn)
             merged = [t for t in tables if any((s.schema, s.name) == (t.schema, t.name) for s in found.shapes)]
             stale = [g for g in states(conn, merged, tables) if g.state is not GuardState.INSTALLED]
-        if stale:
-            listed = ", ".join(f"{guard.table} ({guard.state})" for guard in stale)
-            raise Refused(f"{region.name}: guards are not current: {listed}", hint="migratectl init, in both regions")
+            if stale:
+                listed = ", ".join(f"{guard.table} ({guard.state})" for guard in stale)
+                _, mode = common.node(conn)
+                raise Refused(f"{region.name}: guards are not current: {listed}", hint=_how_to_guard(mode))
+
+
+def _how_to_guard(mode: Mode) -> str:
+    """Which ``init`` installs guards: without ``--mode`` it would be that of pgsync, which has none."""
+    if mode is not Mode.PGSYNC:
+        return f"migratectl init --mode {mode}, in both regions"
+    return "migratectl init --mode native (before PostgreSQL 16: pglogical), in both regions; pgsync has no guards"
 
 
 def _replicated(conn: Connection) -> list[Table]:

@@ -190,7 +190,7 @@ WHERE i.indrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::tex
   AND NOT i.indisprimary AND i.indisvalid AND i.indisready AND NOT i.indisreplident AND NOT i.indisclustered
   AND x.relkind = 'i' AND NOT x.relispartition AND x.reltablespace = 0
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conindid = i.indexrelid)
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indexrelid AND a.attstattarget > 0)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                   WHERE (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid AND d.deptype = 'e')
                      OR (d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indexrelid))

@@ -5,6 +5,11 @@ SELECT c.system_identifier::text || '/' || d.oid::text
 FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
 WHERE d.datname = pg_catalog.current_database();
 
+-- rights --
+GRANT SET ON PARAMETER session_replication_role TO {role};
+GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_drop(text),
+    pg_replication_origin_oid(text), pg_replication_origin_session_setup(text) TO {role};
+
 -- rows --
 SELECT t.uuid::text, ARRAY[{values}]::text[], ARRAY[t.version::text, t.updated_at::text, t.origin_node]
 FROM {table} AS t WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) ORDER BY t.uuid;
