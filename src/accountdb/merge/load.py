@@ -22,8 +22,9 @@ from accountdb.merge.references import conditions
 from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_name, title, writable
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
+from accountdb.transfer.copying import carry, chunks, format_for
+from accountdb.transfer.indexes import indexes_later
 
-_CHUNK_BYTES = 128 * 1024
 # Somebody else is at the table, has put something in it, or has a trigger there that waits for the end.
 _NOT_NOW = (
     psycopg.errors.LockNotAvailable,
@@ -61,27 +62,11 @@ class Source:
                 stack.enter_context(_planned(self.region, source, self.whole))
                 rows = stack.enter_context(stack.enter_context(source.cursor()).copy(self.query, self.values))
             copy = stack.enter_context(stack.enter_context(conn.cursor()).copy(receive))
-            waiting = 0
-            for chunk, count in self._chunks(rows):
-                copy.write(chunk)
-                waiting += count
-                if waiting >= _STEP:
-                    watch.advance(waiting)
-                    waiting = 0
-            watch.advance(waiting)
+            carry(self._pieces(rows), copy, watch.advance)
 
-    def _chunks(self, rows: Copy) -> Iterator[tuple[bytes, int]]:
-        """What comes, in pieces that are worth a write, with the number of rows in each."""
+    def _pieces(self, rows: Copy) -> Iterator[tuple[bytes, int]]:
         with named(self.region.name, self.region.dsn):
-            waiting: list[bytes] = []
-            size = 0
-            while data := rows.read():
-                waiting.append(bytes(data))
-                size += len(data)
-                if size >= _CHUNK_BYTES:
-                    yield b"".join(waiting), len(waiting)
-                    waiting, size = [], 0
-            yield b"".join(waiting), len(waiting)
+            yield from chunks(rows)
 
 
 @contextmanager
@@ -96,11 +81,6 @@ def _planned(region: Region, conn: Connection, whole: bool) -> Iterator[None]:
         conn.execute("RESET enable_indexscan")
 
 
-def format_for(table: Table) -> str:
-    """The COPY format. Types that users made have other OIDs in every database, which binary carries along."""
-    return "text" if any("." in column.type or "." in column.base_type for column in table.columns) else "binary"
-
-
 def by_range(region: Region, table: Table, low: Key | None, high: Key | None) -> Source:
     """The rows from key ``low`` to below ``high`` that are not dead there; None has no bound."""
     limits = [
@@ -110,14 +90,14 @@ def by_range(region: Region, table: Table, low: Key | None, high: Key | None) ->
     ]
     values: dict[str, object] = {"low": low and low[0], "high": high and high[0], **title(table)}
     range_ = sql.SQL(" AND ").join(limits) if limits else sql.SQL("true")
-    form = format_for(table)
+    form = format_for(table.columns)
     query = filled("source_range", table, range=range_, format=sql.SQL(form))
     return Source(region, table, query, values, form, whole=not limits)
 
 
 def by_keys(region: Region, table: Table, keys: Sequence[Key]) -> Source:
     """Some rows by their keys."""
-    form = format_for(table)
+    form = format_for(table.columns)
     query = filled("source_keys", table, format=sql.SQL(form))
     return Source(region, table, query, {"keys": [key[0] for key in keys]}, form)
 
@@ -182,18 +162,8 @@ class Loader:
             return None
         # Not called, it costs nothing: a guard that lets each row pass would take a fifth of the time.
         conn.execute(filled("guard_off", table), {"unused": None})
-        indexes = conn.execute(block(FILE, "deferrable_indexes"), title(table)).fetchall()
-        for name, _, _ in indexes:
-            index = sql.Identifier(table.schema, name)
-            conn.execute(sql.SQL(block(FILE, "drop_index")).format(index=index))
-        source.send(conn, table.identifier, self.watch)
-        conn.execute("SELECT pg_catalog.set_config('maintenance_work_mem', '128MB', true)")
-        for name, definition, comment in indexes:
-            conn.execute(definition.encode())
-            if comment is not None:
-                index = sql.Identifier(table.schema, name)
-                statement = sql.SQL(block(FILE, "comment_index")).format(index=index, comment=sql.Literal(comment))
-                conn.execute(statement)
+        with indexes_later(conn, table):
+            source.send(conn, table.identifier, self.watch)
         _check_loaded(conn, table)
         conn.execute(filled("guard_on", table), {"unused": None})
         cursor = conn.execute(filled("stamps", table), {"unused": None}) if self.recorder else None

@@ -1,0 +1,45 @@
+"""COPY from one server into another, in the server's own format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from psycopg import Copy
+
+from accountdb.catalog.tables import Column
+
+_CHUNK_BYTES = 128 * 1024
+_STEP_ROWS = 5000
+
+
+def chunks(rows: Copy) -> Iterator[tuple[bytes, int]]:
+    """What comes, in pieces that are worth a write, with the number of messages in each: a row is one of them.
+
+    A format may have some more, at its beginning and its end.
+    """
+    waiting: list[bytes] = []
+    size = 0
+    while data := rows.read():
+        waiting.append(bytes(data))
+        size += len(data)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(waiting), len(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting), len(waiting)
+
+
+def carry(pieces: Iterable[tuple[bytes, int]], into: Copy, advance: Callable[[int], None]) -> None:
+    """Write the pieces; ``advance`` is told, now and then, how many rows more."""
+    waiting = 0
+    for piece, count in pieces:
+        into.write(piece)
+        waiting += count
+        if waiting >= _STEP_ROWS:
+            advance(waiting)
+            waiting = 0
+    advance(waiting)
+
+
+def format_for(columns: Iterable[Column]) -> str:
+    """The COPY format. Types that users made have other OIDs in every database, which binary carries along."""
+    return "text" if any("." in column.type or "." in column.base_type for column in columns) else "binary"
