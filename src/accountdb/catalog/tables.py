@@ -30,6 +30,8 @@ class Column:
     uses_sequence: bool
     bases: tuple[str, ...] = ()
     domain_of: str | None = None
+    identity_always: bool = False
+    """Whether it is an identity to which no UPDATE may give a value."""
 
     @property
     def base_type(self) -> str:
@@ -150,7 +152,18 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
         if name is not None:
             made_of = bases.get((table, name), ())
             found.append(
-                Column(name, type_, not_null, generated != "", identity != "", default, sequence, made_of, domain_of)
+                Column(
+                    name,
+                    type_,
+                    not_null,
+                    generated != "",
+                    identity != "",
+                    default,
+                    sequence,
+                    made_of,
+                    domain_of,
+                    identity == "a",
+                )
             )
     keys = {table: tuple(names) for table, names in conn.execute(block(_FILE, "primary_keys"), params)}
     triggers: defaultdict[str, list[RowTrigger]] = defaultdict(list)

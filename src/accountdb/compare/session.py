@@ -111,10 +111,13 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
 
 
 @contextmanager
-def at_one_snapshot(region: Region, tables: Sequence[sql.Identifier], jobs: int) -> Iterator[Region]:
+def at_one_snapshot(
+    region: Region, tables: Sequence[sql.Identifier], jobs: int, snapshot: str | None = None
+) -> Iterator[Region]:
     """The region with ``jobs`` connections that see one and the same moment, reading only.
 
-    ``tables`` are locked against being rewritten, by the lock that every query takes.
+    ``tables`` are locked against being rewritten, by the lock that every query takes. ``snapshot`` is one
+    that another session has exported; None: of now.
     """
     with ExitStack() as stack:
 
@@ -123,13 +126,17 @@ def at_one_snapshot(region: Region, tables: Sequence[sql.Identifier], jobs: int)
 
         first, *others = together(opened, range(jobs))
         with named(region.name, region.dsn):
+            if snapshot is not None:
+                first.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
                 first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
-            row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-            assert row is not None
+            if snapshot is None:
+                row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+                assert row is not None
+                snapshot = str(row[0])
             for conn in others:
-                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(row[0])))
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             for conn in (first, *others):
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")

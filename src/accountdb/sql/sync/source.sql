@@ -1,0 +1,71 @@
+What a pass reads, at one snapshot of the source.
+
+-- moment --
+SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric,
+       pg_catalog.clock_timestamp();
+
+-- export --
+SELECT pg_catalog.pg_export_snapshot();
+
+-- reach --
+-- Of an older snapshot: its end, and how far back its horizon lies, in transactions.
+SELECT pg_catalog.pg_snapshot_xmax(%(since)s::pg_snapshot)::text::numeric,
+       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric
+           - pg_catalog.pg_snapshot_xmin(%(since)s::pg_snapshot)::text::numeric;
+
+-- log_reaches --
+-- Whether the log of a table holds everything that is not in an older snapshot.
+SELECT EXISTS (SELECT FROM accountdb.change_capture AS c
+               WHERE c.table_schema = %(schema)s AND c.table_name = %(table)s
+                 AND pg_catalog.pg_visible_in_snapshot(c.complete_from, %(since)s::pg_snapshot));
+
+-- logged --
+-- How much the log has since an older snapshot, and whether the table was emptied as a whole.
+SELECT pg_catalog.count(*), coalesce(pg_catalog.bool_or(l.operation = 'T'), false)
+FROM accountdb.change_log AS l WHERE {since};
+
+-- since --
+l.table_schema = %(schema)s AND l.table_name = %(table)s AND l.xid >= pg_catalog.pg_snapshot_xmin(%(since)s::pg_snapshot)
+  AND NOT pg_catalog.pg_visible_in_snapshot(l.xid, %(since)s::pg_snapshot) AND l.origin IS DISTINCT FROM %(target)s
+
+-- by_log --
+-- The rows whose keys the log names, as they are by now: there, or gone.
+COPY (SELECT {present}, {columns}
+      FROM (SELECT DISTINCT {keys} FROM accountdb.change_log AS l WHERE {since} AND l.row_key IS NOT NULL) AS w
+      LEFT JOIN {table} AS t ON {match})
+TO STDOUT (FORMAT {format});
+
+-- by_keys --
+COPY (SELECT {present}, {columns}
+      FROM unnest({arrays}) AS a ({names}) CROSS JOIN LATERAL (SELECT {keys}) AS w
+      LEFT JOIN {table} AS t ON {match})
+TO STDOUT (FORMAT {format});
+
+-- by_xmin --
+-- All that was written by transactions at or behind the horizon: by age, because a savepoint's rows bear an id of
+-- their own. A row that is too old to have an age looks new, and is found equal.
+COPY (SELECT true, {columns} FROM {table} AS t WHERE pg_catalog.age(t.xmin) <= pg_catalog.age({horizon}::xid8::xid))
+TO STDOUT (FORMAT {format});
+
+-- whole --
+COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
+
+-- count --
+SELECT pg_catalog.count(*) FROM {table} AS t;
+
+-- any --
+SELECT EXISTS (SELECT FROM {table});
+
+-- passed --
+-- What this reader has applied: the log behind it may go when all have.
+INSERT INTO accountdb.change_reader AS r (job, destination, table_schema, table_name, passed)
+VALUES (%(job)s, %(target)s, %(schema)s, %(table)s, %(snapshot)s::pg_snapshot)
+ON CONFLICT (job, destination, table_schema, table_name) DO UPDATE
+SET passed = excluded.passed, seen_at = pg_catalog.clock_timestamp();
+
+-- purge --
+DELETE FROM accountdb.change_log AS l
+USING (SELECT r.table_schema, r.table_name, pg_catalog.min(pg_catalog.pg_snapshot_xmin(r.passed)::text::numeric)::text::xid8 AS horizon
+       FROM accountdb.change_reader AS r GROUP BY 1, 2) AS p
+WHERE l.table_schema = p.table_schema AND l.table_name = p.table_name AND l.xid < p.horizon
+  AND l.table_schema = %(schema)s AND l.table_name = %(table)s;

@@ -1,0 +1,210 @@
+"""The source at one snapshot: what changed since a watermark, and the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import Copy, sql
+
+from accountdb.catalog.tables import Column
+from accountdb.compare.model import Key
+from accountdb.compare.session import named, prepare
+from accountdb.pg.connect import Connection
+from accountdb.pg.names import doubled
+from accountdb.sql import block
+from accountdb.sync.model import Name, SyncTable
+from accountdb.sync.preflight import FILE as PREFLIGHT
+from accountdb.sync.watermark import Identity, Reach, Watermark
+from accountdb.transfer.copying import chunks
+
+FILE = "sync/source.sql"
+SIDE = "source"
+
+# Rows on their way, as COPY gives them.
+Pieces = Iterator[tuple[bytes, int]]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the change log names of one table."""
+
+    rows: int
+    emptied: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """One snapshot of the source. ``target`` is the database that is synced, ``exported`` lets others see the same."""
+
+    conn: Connection = field(repr=False)
+    dsn: str = field(repr=False)
+    target: str
+    identity: Identity
+    snapshot: str
+    now: int
+    taken_at: datetime
+    exported: str
+
+    def reach(self, name: Name, since: str, *, log: bool) -> Reach:
+        """What has become of an older snapshot."""
+        values = {"schema": name[0], "table": name[1], "since": since}
+        with self._named():
+            end, distance = _one(self.conn, "reach", values)
+            logged = bool(log and _one(self.conn, "log_reaches", values)[0])
+        return Reach(int(end), int(distance), self.now, logged)
+
+    def logged(self, table: SyncTable, since: str) -> Changes:
+        """How many entries the log has since a snapshot."""
+        with self._named():
+            statement = sql.SQL(block(FILE, "logged")).format(since=sql.SQL(block(FILE, "since")))
+            row = self.conn.execute(statement, self._since(table, since)).fetchone()
+        assert row is not None
+        return Changes(*row)
+
+    def holds_rows(self, table: SyncTable) -> bool:
+        """Whether the table has a row."""
+        with self._named():
+            statement = sql.SQL(block(FILE, "any")).format(table=table.source.identifier)
+            row = self.conn.execute(statement).fetchone()
+        return bool(row and row[0])
+
+    def count(self, table: SyncTable) -> int:
+        """How many rows the table has."""
+        with self._named():
+            row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.source.identifier)).fetchone()
+        return int(row[0]) if row else 0
+
+    @contextmanager
+    def by_log(self, table: SyncTable, since: str) -> Iterator[Pieces]:
+        """The rows that the log names, each with whether it is there."""
+        key = _key(table)
+        keys = sql.SQL(", ").join(
+            sql.SQL("l.row_key[{}]::{} AS {}").format(sql.Literal(n), sql.SQL(c.base_type), sql.Identifier(f"k{n}"))
+            for n, c in enumerate(key, 1)
+        )
+        statement = sql.SQL(block(FILE, "by_log")).format(
+            keys=doubled(keys), since=sql.SQL(block(FILE, "since")), **self._joined(table)
+        )
+        with self._copy(statement, self._since(table, since)) as copy:
+            yield copy
+
+    @contextmanager
+    def by_keys(self, table: SyncTable, found: Sequence[Key]) -> Iterator[Pieces]:
+        """Some rows by their keys, each with whether it is there."""
+        key = _key(table)
+        names = [f"t{n}" for n, _ in enumerate(key, 1)]
+        keys = sql.SQL(", ").join(
+            sql.SQL("a.{}::{} AS {}").format(sql.Identifier(f"t{n}"), sql.SQL(c.base_type), sql.Identifier(f"k{n}"))
+            for n, c in enumerate(key, 1)
+        )
+        statement = sql.SQL(block(FILE, "by_keys")).format(
+            arrays=sql.SQL(", ").join(sql.SQL("%({})s::text[]").format(sql.SQL(name)) for name in names),
+            names=sql.SQL(", ").join(map(sql.Identifier, names)),
+            keys=doubled(keys),
+            **self._joined(table),
+        )
+        values = {name: list(texts) for name, texts in zip(names, zip(*found, strict=True), strict=True)}
+        with self._copy(statement, values) as copy:
+            yield copy
+
+    @contextmanager
+    def by_xmin(self, table: SyncTable, mark: Watermark) -> Iterator[Pieces]:
+        """The rows that were written since a snapshot's horizon."""
+        statement = sql.SQL(block(FILE, "by_xmin")).format(
+            columns=_names("t.", table.columns),
+            table=table.source.identifier,
+            horizon=sql.Literal(mark.snapshot.partition(":")[0]),
+            format=sql.SQL(table.format),
+        )
+        with self._copy(statement, None) as copy:
+            yield copy
+
+    @contextmanager
+    def whole(self, table: SyncTable) -> Iterator[Pieces]:
+        """All rows, in the order of the key."""
+        statement = sql.SQL(block(FILE, "whole")).format(
+            columns=_names("t.", table.columns),
+            table=table.source.identifier,
+            key=_names("t.", [column.name for column in table.key]),
+            format=sql.SQL(table.format),
+        )
+        with self._copy(statement, None) as copy:
+            yield copy
+
+    def _joined(self, table: SyncTable) -> dict[str, sql.Composable]:
+        key = _key(table)
+        match = sql.SQL(" AND ").join(
+            sql.SQL("t.{} = w.{}").format(sql.Identifier(c.name), sql.Identifier(f"k{n}")) for n, c in enumerate(key, 1)
+        )
+        place = {column.name: n for n, column in enumerate(key, 1)}
+        shown = [
+            sql.SQL("coalesce(t.{}, w.{})").format(sql.Identifier(name), sql.Identifier(f"k{place[name]}"))
+            if name in place
+            else sql.SQL("t.{}").format(sql.Identifier(name))
+            for name in table.columns
+        ]
+        return {
+            "present": doubled(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(key[0].name))),
+            "columns": doubled(sql.SQL(", ").join(shown)),
+            "table": doubled(table.source.identifier),
+            "match": doubled(match),
+            "format": sql.SQL(table.format),
+        }
+
+    def _since(self, table: SyncTable, since: str) -> dict[str, object]:
+        return {"schema": table.name[0], "table": table.name[1], "since": since, "target": self.target}
+
+    @contextmanager
+    def _copy(self, statement: sql.Composed, values: Mapping[str, object] | None) -> Iterator[Pieces]:
+        with ExitStack() as stack:
+            with self._named():
+                copy = stack.enter_context(stack.enter_context(self.conn.cursor()).copy(statement, values))
+            yield self._pieces(copy)
+
+    def _pieces(self, copy: Copy) -> Pieces:
+        # What goes wrong while reading is the source's, though the target's writer asks for it.
+        with self._named():
+            yield from chunks(copy)
+
+    def _named(self) -> AbstractContextManager[None]:
+        return named(SIDE, self.dsn)
+
+
+@contextmanager
+def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
+    """One read-only transaction of ``conn``, which sees the source as it is when it begins."""
+    with named(SIDE, dsn):
+        prepare(conn)
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        conn.read_only = True
+        conn.autocommit = False
+        snapshot, now, taken_at = _one(conn, "moment")
+        (exported,) = _one(conn, "export")
+        row = conn.execute(block(PREFLIGHT, "identity")).fetchone()
+        assert row is not None
+    try:
+        yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported)
+    finally:
+        if not conn.closed:
+            conn.rollback()
+            conn.read_only = None
+            conn.isolation_level = None
+
+
+def _one(conn: Connection, name: str, values: dict[str, str] | None = None) -> tuple[Any, ...]:
+    row = conn.execute(block(FILE, name), values).fetchone()
+    assert row is not None
+    return row
+
+
+def _key(table: SyncTable) -> tuple[Column, ...]:
+    return tuple(column for name in table.source.primary_key if (column := table.source.column(name)))
+
+
+def _names(prefix: str, names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL(prefix) + sql.Identifier(name) for name in names)
