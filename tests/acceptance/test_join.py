@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -14,59 +12,8 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
 from accountdb.sql import folder
-from tests.conftest import eventually, make_lab, migratectl, rows, run_sql, value
-
-OTHER = {"cn": "global", "global": "cn"}
-
-
-@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
-def plain_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two regions that are initialised and not joined."""
-    lab = make_lab(tmp_path_factory.mktemp(f"join-{request.param}") / "lab", request.param)
-    for region in lab.regions:
-        found = migratectl("init", "--dsn", region.app_dsn, "--admin-dsn", region.admin_dsn, "--mode", lab.mode)
-        assert found.returncode == 0, found.stderr
-    yield lab
-    lab.down()
-
-
-@pytest.fixture
-def apart(plain_lab: Lab) -> Iterator[Lab]:
-    """The same, left again and emptied after the test."""
-    yield plain_lab
-    plain_lab.heal()
-    for name in ("cn", "global", "cn"):
-        found = migratectl("region", "leave", "--dsn", plain_lab.region(name).admin_dsn)
-        assert found.returncode == 0, found.stderr
-    for region in plain_lab.regions:
-        run_sql(region.admin_dsn, "SET session_replication_role = replica; TRUNCATE users CASCADE")
-
-
-def join(lab: Lab, name: str, **changed: str) -> subprocess.CompletedProcess[str]:
-    """``region join`` of one side, with some options changed."""
-    region, other = lab.region(name), lab.region(OTHER[name])
-    options = {
-        "dsn": region.admin_dsn,
-        "node": f"node_{name}",
-        "node-dsn": region.link_dsn,
-        "subscription": f"sub_from_{OTHER[name]}",
-        "provider-dsn": other.link_dsn,
-        **changed,
-    }
-    return migratectl("region", "join", *[part for key, text in options.items() for part in (f"--{key}", text)])
-
-
-def healthy(lab: Lab) -> bool:
-    return migratectl("status", env=lab.env()).returncode == 0
-
-
-def exchange(lab: Lab) -> None:
-    """A row from each side reaches the other."""
-    for name in ("cn", "global"):
-        tag = uuid4().hex
-        run_sql(lab.region(name).app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x')", tag)
-        there = lab.region(OTHER[name]).app_dsn
-        eventually(lambda d=there, t=tag: rows(d, "SELECT FROM users WHERE username = %s", t))  # type: ignore[misc]
+from tests.acceptance.joining import OTHER, exchange, healthy, join
+from tests.conftest import eventually, migratectl, rows, run_sql, value
 
 
 @pytest.mark.parametrize("first", ["cn", "global"])

@@ -188,10 +188,14 @@ def _stream(
     unreachable: Sequence[str],
 ) -> StreamStatus:
     # A worker can believe that it streams while its provider knows that nobody listens.
-    if state is State.REPLICATING and slot is not None and not slot.active:
+    lost = slot is not None and slot.lost
+    if lost or (state is State.REPLICATING and slot is not None and not slot.active):
         state = State.DOWN
     reason = None
-    if state is State.DOWN:
+    if lost:
+        # Each version of PostgreSQL says it in other words, and a worker only at its next try.
+        reason = f'can no longer get changes from replication slot "{slot_name}"; region leave and join, then merge'
+    elif state is State.DOWN:
         reason = cause or (f"{', '.join(unreachable)} cannot be reached" if unreachable else None)
     elif state is State.DISABLED:
         reason = "paused; migratectl region resume starts it"

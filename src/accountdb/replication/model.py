@@ -56,13 +56,15 @@ class Slot:
     """A follower as the region that provides sees it.
 
     ``lag_bytes`` is the WAL that the follower has not confirmed; ``lag_seconds`` is how far
-    behind it was at its last word, None where the server cannot say.
+    behind it was at its last word, None where the server cannot say. ``lost``: log that the follower
+    needs is gone, so that it can never go on from here.
     """
 
     name: str
     active: bool
     lag_bytes: int | None
     lag_seconds: float | None
+    lost: bool = False
 
 
 @dataclass(frozen=True)

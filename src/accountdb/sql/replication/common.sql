@@ -19,7 +19,7 @@ DELETE FROM accountdb.pending_subscription AS p
 WHERE p.name = coalesce(%(name)s::text, p.name) RETURNING p.name;
 
 -- followers --
--- Logical slots of this database with an engine's plugin: active, bytes behind, seconds behind.
+-- Logical slots of this database with an engine's plugin: active, bytes behind, seconds behind, lost.
 -- A connected follower says itself how far behind it is, and nothing when it is idle and level. Of
 -- one that is away: since when (PostgreSQL 17), else the age of the oldest transaction kept for it.
 SELECT s.slot_name, s.active,
@@ -31,7 +31,8 @@ SELECT s.slot_name, s.active,
                (pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz,
                CASE WHEN pg_catalog.current_setting('track_commit_timestamp') = 'on'
                     THEN coalesce(pg_catalog.pg_xact_commit_timestamp(s.catalog_xmin), pg_catalog.clock_timestamp()) END))
-       END::float8
+       END::float8,
+       coalesce(s.wal_status = 'lost', false)
 FROM pg_catalog.pg_replication_slots AS s
 LEFT JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
 WHERE s.slot_type = 'logical' AND NOT s.temporary
