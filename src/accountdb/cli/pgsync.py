@@ -1,28 +1,147 @@
-"""pgsync: one-way sync with ordinary rights. The engine is not part of this version."""
+"""pgsync: one-way sync with ordinary rights, one pass or many."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from accountdb.catalog.tables import read_tables
 from accountdb.cli.run import run
-from accountdb.errors import AccountdbError
-from accountdb.sync.config import load
+from accountdb.errors import AccountdbError, UsageError
+from accountdb.pg.connect import connect
+from accountdb.render import output
+from accountdb.render.progress import meter
+from accountdb.sync.capture import install
+from accountdb.sync.config import Job, load
+from accountdb.sync.limit import DEFAULT, parse
+from accountdb.sync.model import SOURCE, Receipt
+from accountdb.sync.passes import PassOptions, run_pass
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
-def sync(config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The job file.")]) -> int:
-    """One incremental pass, then exit. This version reads the job file, cannot do the rest yet, and says so."""
-    jobs = load(config).jobs
-    raise AccountdbError(
-        f"accountdb cannot sync one way yet; {config} is valid ({', '.join(jobs)}), nothing was changed",
-        hint="two-way replication works: migratectl init --mode native or --mode pglogical",
-    )
+def sync(
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The job file.")],
+    once: Annotated[bool, typer.Option("--once", help="Full initialisation: compare everything, then exit.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, one pass every poll_interval, until SIGTERM.")] = False,
+    job: Annotated[
+        list[str] | None, typer.Option("--job", metavar="NAME", help="Only this job; may be repeated.")
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option("--table", metavar="NAME", help="Only this table; may be repeated.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count exactly what a pass would do, keep nothing.")
+    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="After the pass, prove that both sides are equal.")] = False,
+    max_delete: Annotated[
+        str, typer.Option("--max-delete", metavar="N|P%", help="The most rows of a table that a pass may delete.")
+    ] = str(DEFAULT),
+    install_capture: Annotated[
+        bool, typer.Option("--install-capture", help="Have the sources log their changes, then exit.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each pass.")] = False,
+) -> int:
+    """One incremental pass, then exit: what cron runs. A pass that is still running: says so, exit 0."""
+    if watch and (once or dry_run):
+        raise UsageError("--watch makes pass after pass; --once and --dry-run are one", hint="leave one of them out")
+    limit = parse(max_delete)
+    jobs = _chosen(load(config).jobs, job or [], table or [])
+    if install_capture:
+        return _install(jobs)
+    stop = threading.Event()
+    # Not in the middle of a transaction: what is under way is finished first.
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: stop.set())
+    due = dict.fromkeys(jobs, 0.0)
+    while True:
+        status = 0
+        for name, found in jobs.items():
+            if stop.is_set() or time.monotonic() < due[name]:
+                continue
+            tables = tuple(one for one in table or () if one in found.tables)
+            options = PassOptions(once, dry_run, verify, limit, tables)
+            try:
+                status = max(status, _pass(name, found, options, stop, json=json))
+            except AccountdbError as error:
+                if not watch:
+                    raise
+                # The next pass may find the side that was away.
+                output.tell(f"{_now()} error: job {name}: {error.message}")
+            due[name] = time.monotonic() + found.poll_interval
+        if not watch or stop.is_set():
+            return status
+        stop.wait(max(min(due.values()) - time.monotonic(), 0))
+
+
+def _chosen(jobs: Mapping[str, Job], names: list[str], tables: list[str]) -> dict[str, Job]:
+    """The jobs that are meant. Raises UsageError for names that the file does not have."""
+    if unknown := [name for name in names if name not in jobs]:
+        raise UsageError(f"--job {', '.join(unknown)}: no such job", hint=f"the file has {', '.join(jobs)}")
+    found = {name: one for name, one in jobs.items() if not names or name in names}
+    known = {table for one in found.values() for table in one.tables}
+    if unknown := [table for table in tables if table not in known]:
+        raise UsageError(
+            f"--table {', '.join(unknown)}: no such table", hint=f"the jobs have {', '.join(sorted(known))}"
+        )
+    return {name: one for name, one in found.items() if not tables or set(tables) & set(one.tables)}
+
+
+def _install(jobs: Mapping[str, Job]) -> int:
+    for name, job in jobs.items():
+        with connect(job.source.dsn, name=SOURCE, application="pgsync") as conn:
+            tables = [table for table in read_tables(conn, job.schema_name) if table.name in job.tables]
+            new = install(conn, tables)
+        for table in tables:
+            state = "installed" if table in new else "was installed"
+            output.say(f"{name}: capture of {table.schema}.{table.name} {state}")
+    return 0
+
+
+def _pass(name: str, job: Job, options: PassOptions, stop: threading.Event, *, json: bool) -> int:
+    with meter() as progress:
+        receipt = run_pass(name, job, options, progress, stop.is_set)
+    if receipt is None:
+        output.tell(f"{_now()} job {name}: another pass is at work, nothing to do here")
+        return 0
+    if json:
+        output.say(output.as_json({one.name: getattr(receipt, one.name) for one in fields(receipt)}))
+    else:
+        output.say(_line(receipt))
+    if receipt.verified is False:
+        output.tell("the sides differ", style="red")
+        return 1
+    return 0
+
+
+def _line(receipt: Receipt) -> str:
+    """One line a pass, made for a log."""
+    totals = {
+        what: sum(getattr(counts, what) for counts in receipt.tables.values())
+        for what in ("read", "inserted", "updated", "deleted", "unchanged")
+    }
+    words = [_now(), f"job {receipt.job}:", "full pass" if receipt.full else "pass"]
+    words += [f"{count} {what}" + ("," if what != "unchanged" else "") for what, count in totals.items()]
+    words.append(f"in {receipt.seconds:.1f} s, lag {receipt.lag_seconds:.1f} s")
+    if receipt.dry_run:
+        words.append("(dry run, nothing was written)")
+    if receipt.verified:
+        words.append("(verified: both sides are equal)")
+    return " ".join(words)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def main() -> None:

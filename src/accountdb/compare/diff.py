@@ -146,7 +146,7 @@ def first_look(found: Comparison, jobs: int) -> Iterator[FirstLook]:
         tables = [shape.identifier for shape in found.shapes]
 
         def taken(region: Region) -> Region:
-            return stack.enter_context(at_one_snapshot(region, tables, jobs))
+            return stack.enter_context(at_one_snapshot(region.name, region.dsn, tables, jobs))
 
         a, b = together(taken, (found.a, found.b))
         yield FirstLook(found, a, b)

@@ -112,9 +112,9 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
 
 @contextmanager
 def at_one_snapshot(
-    region: Region, tables: Sequence[sql.Identifier], jobs: int, snapshot: str | None = None
+    name: str, dsn: str, tables: Sequence[sql.Identifier], jobs: int, snapshot: str | None = None
 ) -> Iterator[Region]:
-    """The region with ``jobs`` connections that see one and the same moment, reading only.
+    """A region with ``jobs`` connections that see one and the same moment, reading only.
 
     ``tables`` are locked against being rewritten, by the lock that every query takes. ``snapshot`` is one
     that another session has exported; None: of now.
@@ -122,10 +122,10 @@ def at_one_snapshot(
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(region.name, region.dsn, autocommit=False))
+            return stack.enter_context(_prepared(name, dsn, autocommit=False))
 
         first, *others = together(opened, range(jobs))
-        with named(region.name, region.dsn):
+        with named(name, dsn):
             if snapshot is not None:
                 first.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             for table in tables:
@@ -140,7 +140,7 @@ def at_one_snapshot(
             for conn in (first, *others):
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
-        yield _region(region.name, region.dsn, [first, *others])
+        yield _region(name, dsn, [first, *others])
 
 
 @contextmanager

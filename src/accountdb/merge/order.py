@@ -1,24 +1,10 @@
-"""The order of tables: parents before children. Pure."""
+"""Tables above and below others, by their references. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterable, Mapping
 
 from accountdb.catalog.tables import Table
-
-
-def parents_first(tables: Sequence[Table]) -> list[Table]:
-    """Parents before children; tables in a cycle of references as they come."""
-    by_name = {(t.schema, t.name): t for t in tables}
-    graph = {
-        name: {r.parent for r in t.references if r.parent in by_name and r.parent != name}
-        for name, t in by_name.items()
-    }
-    try:
-        return [by_name[name] for name in TopologicalSorter(graph).static_order()]
-    except CycleError:
-        return list(tables)
 
 
 def with_parents(names: Iterable[tuple[str, str]], tables: Mapping[tuple[str, str], Table]) -> list[tuple[str, str]]:

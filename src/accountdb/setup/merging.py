@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from accountdb.catalog.order import parents_first
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.compare.diff import Comparison, comparison
 from accountdb.compare.model import Options, Watch
@@ -19,7 +20,7 @@ from accountdb.errors import Refused, UsageError
 from accountdb.guards.install import GuardState, states
 from accountdb.merge.heal import HealReport, heal
 from accountdb.merge.model import Receipt, TablePlan
-from accountdb.merge.order import parents_first, with_parents
+from accountdb.merge.order import with_parents
 from accountdb.merge.planning import plan
 from accountdb.merge.recording import Recorder
 from accountdb.merge.run import Merge, close_healed

@@ -11,6 +11,9 @@ from accountdb.sync.capture import Capture
 
 Name = tuple[str, str]
 
+# How messages call the two sides.
+SOURCE, DESTINATION = "source", "destination"
+
 
 @dataclass(frozen=True)
 class SyncTable:
@@ -28,6 +31,8 @@ class SyncTable:
     """Whether the role acts for the target table's owner."""
     rewriting: tuple[str, ...] = ()
     """The target's triggers that may change what is written."""
+    partitioned: frozenset[str] = frozenset()
+    """The sides on which it is cut into partitions."""
 
     @property
     def name(self) -> Name:
@@ -43,6 +48,11 @@ class SyncTable:
     def key(self) -> tuple[Column, ...]:
         """The primary key's columns, as the target has them."""
         return tuple(column for name in self.target.primary_key if (column := self.target.column(name)))
+
+    @property
+    def origin(self) -> sql.Composable:
+        """What the source's rows are read from: without tables that inherit, of whose rows its key says nothing."""
+        return self.source.identifier if SOURCE in self.partitioned else sql.SQL("ONLY ") + self.source.identifier
 
     @property
     def identifier(self) -> sql.Identifier:

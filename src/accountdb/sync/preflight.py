@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from accountdb.catalog.tables import Column, Table, read_tables
 from accountdb.errors import Refused, UsageError
@@ -11,7 +11,7 @@ from accountdb.pg.connect import Connection
 from accountdb.sql import block
 from accountdb.sync.capture import Capture, captured
 from accountdb.sync.config import Job, Policy, TableOptions
-from accountdb.sync.model import Name, SyncTable
+from accountdb.sync.model import DESTINATION, SOURCE, Name, SyncTable
 
 FILE = "sync/preflight.sql"
 
@@ -160,7 +160,9 @@ def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connectio
         block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}
     ).fetchone()
     assert row is not None
-    lacking, owned, filtered = row
+    lacking, owned, filtered, partitioned = row
+    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
+    sides = frozenset(side for side, found in ((SOURCE, cut and cut[0]), (DESTINATION, partitioned)) if found)
     if lacking:
         problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
     if filtered:
@@ -171,4 +173,4 @@ def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connectio
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"
             " the table's owner can keep it from that"
         )
-    return SyncTable(one.source, one.target, one.columns, one.delete, one.capture, one.format, bool(owned), rewriting)
+    return replace(one, owned=bool(owned), rewriting=rewriting, partitioned=sides)

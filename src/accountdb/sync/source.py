@@ -17,13 +17,12 @@ from accountdb.compare.session import named, prepare
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
-from accountdb.sync.model import Name, SyncTable
+from accountdb.sync.model import SOURCE, Name, SyncTable
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.watermark import Identity, Reach, Watermark
 from accountdb.transfer.copying import chunks
 
 FILE = "sync/source.sql"
-SIDE = "source"
 
 # Rows on their way, as COPY gives them.
 Pieces = Iterator[tuple[bytes, int]]
@@ -69,14 +68,14 @@ class Source:
     def holds_rows(self, table: SyncTable) -> bool:
         """Whether the table has a row."""
         with self._named():
-            statement = sql.SQL(block(FILE, "any")).format(table=table.source.identifier)
+            statement = sql.SQL(block(FILE, "any")).format(table=table.origin)
             row = self.conn.execute(statement).fetchone()
         return bool(row and row[0])
 
     def count(self, table: SyncTable) -> int:
         """How many rows the table has."""
         with self._named():
-            row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.source.identifier)).fetchone()
+            row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.origin)).fetchone()
         return int(row[0]) if row else 0
 
     @contextmanager
@@ -117,7 +116,7 @@ class Source:
         """The rows that were written since a snapshot's horizon."""
         statement = sql.SQL(block(FILE, "by_xmin")).format(
             columns=_names("t.", table.columns),
-            table=table.source.identifier,
+            table=table.origin,
             horizon=sql.Literal(mark.snapshot.partition(":")[0]),
             format=sql.SQL(table.format),
         )
@@ -129,7 +128,7 @@ class Source:
         """All rows, in the order of the key."""
         statement = sql.SQL(block(FILE, "whole")).format(
             columns=_names("t.", table.columns),
-            table=table.source.identifier,
+            table=table.origin,
             key=_names("t.", [column.name for column in table.key]),
             format=sql.SQL(table.format),
         )
@@ -151,7 +150,7 @@ class Source:
         return {
             "present": doubled(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(key[0].name))),
             "columns": doubled(sql.SQL(", ").join(shown)),
-            "table": doubled(table.source.identifier),
+            "table": doubled(table.origin),
             "match": doubled(match),
             "format": sql.SQL(table.format),
         }
@@ -172,13 +171,13 @@ class Source:
             yield from chunks(copy)
 
     def _named(self) -> AbstractContextManager[None]:
-        return named(SIDE, self.dsn)
+        return named(SOURCE, self.dsn)
 
 
 @contextmanager
 def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
     """One read-only transaction of ``conn``, which sees the source as it is when it begins."""
-    with named(SIDE, dsn):
+    with named(SOURCE, dsn):
         prepare(conn)
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True

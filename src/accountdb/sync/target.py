@@ -17,13 +17,12 @@ from accountdb.errors import Refused
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
-from accountdb.sync.model import Counts, SyncTable
+from accountdb.sync.model import DESTINATION, Counts, SyncTable
 from accountdb.transfer.copying import carry
 from accountdb.transfer.indexes import indexes_later
 from accountdb.transfer.unique import free_value, same_claim, with_generated
 
 FILE = "sync/apply.sql"
-SIDE = "destination"
 
 # From this many rows on an empty table gets its indexes afterwards.
 FILL_FROM = 10_000
@@ -269,9 +268,9 @@ class Target:
 
 
 @contextmanager
-def writing(conn: Connection, dsn: str, *, judged: bool) -> Iterator[Target]:
-    """One transaction. ``judged``: the source is right, and guards are not asked."""
-    with named(SIDE, dsn), conn.transaction():
+def writing(conn: Connection, dsn: str, *, judged: bool, rollback: bool) -> Iterator[Target]:
+    """One transaction. ``judged``: the source is right, and guards are not asked. ``rollback``: nothing of it stays."""
+    with named(DESTINATION, dsn), conn.transaction(force_rollback=rollback):
         conn.execute(block(FILE, "settings"), {"judged": "on" if judged else "off"})
         yield Target(conn, dsn)
 

@@ -14,12 +14,16 @@ WHERE a.attrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::tex
   AND NOT pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
 ORDER BY a.attnum;
 
+-- partitioned --
+SELECT c.relkind = 'p' FROM pg_catalog.pg_class AS c
+WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
+
 -- writable --
 -- The rights that this role lacks on a target table, whether it acts for the owner, and rows that row security hides.
 SELECT ARRAY(SELECT p.name FROM unnest(%(rights)s::text[]) AS p (name)
              WHERE NOT pg_catalog.has_table_privilege(c.oid, p.name)),
        pg_catalog.pg_has_role(c.relowner, 'USAGE'),
-       pg_catalog.row_security_active(c.oid)
+       pg_catalog.row_security_active(c.oid), c.relkind = 'p'
 FROM pg_catalog.pg_class AS c
 WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
 
