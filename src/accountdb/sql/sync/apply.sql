@@ -22,7 +22,7 @@ WHERE s.accountdb_present AND NOT EXISTS (SELECT FROM {table} AS t WHERE {match}
 -- By the bytes: equality of a type may be coarser than what it holds.
 UPDATE {table} AS t SET ({changed}) = ROW ({changed_staged})
 FROM {stage} AS s
-WHERE s.accountdb_present AND {match} AND ROW ({changed_here}) OPERATOR (pg_catalog.*<>) ROW ({changed_staged});
+WHERE s.accountdb_present AND {match} AND ROW ({changed_here})::record OPERATOR (pg_catalog.*<>) ROW ({changed_staged})::record;
 
 -- doomed --
 SELECT pg_catalog.count(*) FROM {table} AS t JOIN {stage} AS s ON {match} WHERE NOT s.accountdb_present;
