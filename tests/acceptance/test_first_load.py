@@ -47,12 +47,12 @@ def users_write(history: History, players: list[Player]) -> Iterator[None]:
         thread.start()
     try:
         yield
+        eventually(lambda: all(player.acknowledged.writes for player in players), what="a write of each region")
         assert all(thread.is_alive() for thread in threads), "users write until the end"
     finally:
         done.set()
         for thread in threads:
             thread.join()
-    assert all(player.acknowledged.writes for player in players)
 
 
 def told(players: list[Player]) -> dict[str, Acknowledged]:
