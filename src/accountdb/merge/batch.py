@@ -82,6 +82,7 @@ class Batch:
         else:
             self._go_without(conn, waiting, claims, done)
         with self._recorded(conn, [*self.parts, *self.doomed]):
+            conn.execute(filled("keep_overwritten", self.table, generated=_generated(self.table)), {"unused": None})
             replaced = self._give_up(conn, claims, done)
             conn.execute(filled("insert_judged", self.table), {"unused": None})
             self._check(conn, replaced)
@@ -207,8 +208,11 @@ def bury(conn: Connection, table: Table, part: Part) -> None:
     conn.execute(filled("bury", table), _death(part))
     conn.execute(block(FILE, "merged_into"), (None,))
     if part.reborn and part.seen:
-        generated = doubled(sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"))
-        conn.execute(filled("keep_changed", table, generated=generated), _death(part))
+        conn.execute(filled("keep_changed", table, generated=_generated(table)), _death(part))
+
+
+def _generated(table: Table) -> sql.SQL:
+    return doubled(sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"))
 
 
 def delete(conn: Connection, table: Table, part: Part) -> None:

@@ -130,6 +130,17 @@ WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s
   AND (t.version, t.updated_at, t.origin_node)
       IS DISTINCT FROM (%(version)s::bigint, %(updated_at)s::timestamptz, %(origin_node)s::text);
 
+-- keep_overwritten --
+-- A copy that was last written here may never have reached the other region, whose newer copy replaces it: it is on
+-- record. Of a row that came from there, or that is older here because it waits for the stream, nothing is lost.
+WITH held AS (SELECT t.* FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
+              WHERE t.created_at = s.created_at AND t.version < s.version AND t.version >= 0
+                AND t.origin_node = accountdb.node_name() FOR UPDATE OF t)
+SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t.uuid, 'row_order',
+           accountdb.row_content(pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated}),
+           accountdb.row_content(t, {generated}))
+FROM held AS t JOIN {stage} AS s ON s.uuid = t.uuid;
+
 -- delete --
 DELETE FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s;
 
