@@ -94,7 +94,7 @@ def test_init_prepares_a_database_and_again_changes_nothing(region: Region, role
     assert rows(region.admin, OWNERS) == [("account",)]
     again = region.init(role, "--mode", mode, "--node", "node_cn")
     assert (lines(again, "done"), lines(again, "warning")) == ([], [])
-    assert len(lines(again, "ok")) == (4 if mode == "native" else 3)
+    assert len(lines(again, "ok")) == 4
 
 
 def test_the_mode_comes_from_the_environment_and_is_pgsync_without_it(region: Region) -> None:

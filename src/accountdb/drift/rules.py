@@ -50,7 +50,13 @@ RULES = (
         "generated per region from its tables; `migratectl status` checks it by its hash",
         kind="function",
         schema="accountdb",
-        name=re.compile(r"(guard|bury)_.*"),
+        name=re.compile(r"(guard|bury|capture)_.*"),
+    ),
+    Rule(
+        "pgsync's own: what its sources log, and up to where its jobs have been applied",
+        kind="table",
+        schema="accountdb",
+        name=re.compile(r"change_(log|reader|capture)|sync_watermark"),
     ),
     Rule(
         "made by `migratectl init --mode pglogical` only: what `status` asks where pglogical is",

@@ -30,6 +30,7 @@ _ALL_MODES = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
     "max_connections": "100",
+    "max_prepared_transactions": "10",
     "password_encryption": "scram-sha-256",
     # Replication.
     "wal_level": "logical",

@@ -25,6 +25,7 @@ from accountdb.replication.facts import NATIVE_SINCE
 from accountdb.replication.model import Mode
 from accountdb.setup.report import Report
 from accountdb.sql import block
+from accountdb.sync import capture
 
 _PATCH = "schema_pglogical_patch.sql"
 _PGLOGICAL = "schema_pglogical_init.sql"
@@ -63,6 +64,7 @@ def init(request: InitRequest) -> Report:
                     prepare_pglogical(privileged, request.grant_to, report)
                 _node(conn, privileged, request, report)
             _guards(conn, request, report)
+            _capture(conn, request, report)
             if request.grant_to:
                 grant(conn, request.grant_to, report)
             conn.commit()
@@ -185,6 +187,21 @@ def _guards(conn: Connection, request: InitRequest, report: Report) -> None:
         report.done("guards", ", ".join(touched))
     else:
         report.unchanged("guards", "current on every table")
+
+
+def _capture(conn: Connection, request: InitRequest, report: Report) -> None:
+    """What pgsync reads at a source. A region that is only a destination loses little by it."""
+    if request.mode is not Mode.PGSYNC:
+        return
+    tables = [table for table in candidates(read_tables(conn)) if table.primary_key]
+    with conn.transaction():
+        session.act_as_owner(conn)
+        new = capture.install(conn, tables)
+        conn.execute("RESET ROLE")
+    if new:
+        report.done("capture", ", ".join(table.name for table in new))
+    else:
+        report.unchanged("capture", "current on every table")
 
 
 def install_guards(conn: Connection, tables: Sequence[Table], exclude: Sequence[str] = ()) -> tuple[str, ...]:

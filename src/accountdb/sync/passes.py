@@ -28,7 +28,7 @@ from accountdb.sync.source import FILE as SOURCE_SQL
 from accountdb.sync.source import Source, at_snapshot
 from accountdb.sync.target import FILL_FROM, StrangerError, Target, writing
 from accountdb.sync.watermark import FILE as STATE
-from accountdb.sync.watermark import Reach, Watermark, check_history, move, read_watermarks, shape_of, why_full
+from accountdb.sync.watermark import Watermark, check_history, move, read_watermarks, shape_of, why_full
 
 Stop = Callable[[], bool]
 
@@ -126,11 +126,8 @@ class _Pass:
     def check(self) -> None:
         """Raises Refused where the source is not what the target was synced from."""
         if not self.options.once:
-            reach = {name: self._reach(name, mark) for name, mark in self.marks.items()}
+            reach = {name: self.source.reach(name, mark.snapshot, log=False) for name, mark in self.marks.items()}
             check_history(self.name, self.marks, self.source.identity, reach)
-
-    def _reach(self, name: Name, mark: Watermark) -> Reach:
-        return self.source.reach(name, mark.snapshot, log=mark.capture is Capture.LOG)
 
     def group(self, tables: Sequence[SyncTable]) -> None:
         """One group, in one transaction of the target."""
@@ -153,7 +150,9 @@ class _Pass:
         if self.options.once:
             return "asked for"
         mark = self.marks.get(table.name)
-        return why_full(table, self.job.policy, mark, self._reach(table.name, mark) if mark else None)
+        log = table.capture is Capture.LOG
+        reach = self.source.reach(table.name, mark.snapshot, log=log) if mark else None
+        return why_full(table, self.job.policy, mark, reach)
 
     def _apply(self, tables: Sequence[SyncTable], whole: set[Name]) -> None:
         counts = {table.name: Counts() for table in tables}
