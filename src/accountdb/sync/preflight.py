@@ -99,7 +99,7 @@ def _table(
         problems.refused.append(
             f"{title}: the primary key is {', '.join(source.primary_key)} at the source, {theirs} at the destination"
         )
-    elif lacking := [name for name in source.primary_key if name not in columns]:
+    elif options.columns and (lacking := [name for name in source.primary_key if name not in options.columns]):
         problems.usage.append(f"{title}: columns must have the primary key: {', '.join(lacking)} is missing")
     plain = all(_alike(source, target, name) and "." not in _column(source, name).base_type for name in columns)
     capture = Capture.LOG if (source.schema, source.name) in logged else Capture.XMIN
