@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,7 @@ from accountdb.render.progress import meter
 from accountdb.sync.capture import install
 from accountdb.sync.config import Job, load
 from accountdb.sync.limit import DEFAULT, parse
+from accountdb.sync.metrics import text, write
 from accountdb.sync.model import SOURCE, Receipt
 from accountdb.sync.passes import PassOptions, run_pass
 
@@ -50,6 +51,10 @@ def sync(
     install_capture: Annotated[
         bool, typer.Option("--install-capture", help="Have the sources log their changes, then exit.")
     ] = False,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option("--metrics-file", metavar="FILE", help="Write the last passes there as Prometheus text."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each pass.")] = False,
 ) -> int:
     """One incremental pass, then exit: what cron runs. A pass that is still running: says so, exit 0."""
@@ -59,29 +64,76 @@ def sync(
     jobs = _chosen(load(config).jobs, job or [], table or [])
     if install_capture:
         return _install(jobs)
-    stop = threading.Event()
-    # Not in the middle of a transaction: what is under way is finished first.
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: stop.set())
-    due = dict.fromkeys(jobs, 0.0)
+    round_ = _Round(jobs, PassOptions(once, dry_run, verify, limit), tuple(table or ()), metrics_file, json)
+    _stop_gently(round_.stop)
     while True:
-        status = 0
-        for name, found in jobs.items():
-            if stop.is_set() or time.monotonic() < due[name]:
-                continue
-            tables = tuple(one for one in table or () if one in found.tables)
-            options = PassOptions(once, dry_run, verify, limit, tables)
-            try:
-                status = max(status, _pass(name, found, options, stop, json=json))
-            except AccountdbError as error:
-                if not watch:
-                    raise
-                # The next pass may find the side that was away.
-                output.tell(f"{_now()} error: job {name}: {error.message}")
-            due[name] = time.monotonic() + found.poll_interval
-        if not watch or stop.is_set():
+        status = round_.run()
+        if not watch or round_.stop.is_set():
             return status
-        stop.wait(max(min(due.values()) - time.monotonic(), 0))
+        round_.stop.wait(max(min(round_.due.values()) - time.monotonic(), 0))
+
+
+@dataclass
+class _Round:
+    """The jobs, each with the moment at which its next pass is due, and what came of its last one."""
+
+    jobs: Mapping[str, Job]
+    options: PassOptions
+    tables: tuple[str, ...]
+    metrics_file: Path | None
+    json: bool
+    stop: threading.Event = field(default_factory=threading.Event)
+    due: dict[str, float] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """A pass of each job that is due. One that fails does not keep the others from theirs."""
+        status = 0
+        for name, job in self.jobs.items():
+            if self.stop.is_set() or time.monotonic() < self.due.get(name, 0.0):
+                continue
+            try:
+                status = max(status, self._pass(name, job))
+            except AccountdbError as error:
+                output.tell(f"error: {error.message}", style="red")
+                if error.hint:
+                    output.tell(f"hint: {error.hint}")
+                status = max(status, error.exit_status)
+            self.due[name] = time.monotonic() + job.poll_interval
+        return status
+
+    def _pass(self, name: str, job: Job) -> int:
+        options = replace(self.options, tables=tuple(table for table in self.tables if table in job.tables))
+        with meter() as progress:
+            receipt = run_pass(name, job, options, progress, self.stop.is_set)
+        if receipt is None:
+            output.tell(f"{_now()} job {name}: another pass is at work, nothing to do here")
+            return 0
+        self._tell(receipt)
+        if self.metrics_file and not receipt.dry_run:
+            self.receipts[name] = receipt
+            write(self.metrics_file, text(self.receipts, time.time()))
+        if receipt.verified is False:
+            output.tell("the sides differ", style="red")
+            return 1
+        return 0
+
+    def _tell(self, receipt: Receipt) -> None:
+        if self.json:
+            output.say(output.as_json({one.name: getattr(receipt, one.name) for one in fields(receipt)}))
+        else:
+            output.say(_line(receipt))
+
+
+def _stop_gently(stop: threading.Event) -> None:
+    """Not in the middle of a transaction: what is under way is finished first. The second time it is not."""
+
+    def asked(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler)
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, asked)
 
 
 def _chosen(jobs: Mapping[str, Job], names: list[str], tables: list[str]) -> dict[str, Job]:
@@ -105,22 +157,6 @@ def _install(jobs: Mapping[str, Job]) -> int:
         for table in tables:
             state = "installed" if table in new else "was installed"
             output.say(f"{name}: capture of {table.schema}.{table.name} {state}")
-    return 0
-
-
-def _pass(name: str, job: Job, options: PassOptions, stop: threading.Event, *, json: bool) -> int:
-    with meter() as progress:
-        receipt = run_pass(name, job, options, progress, stop.is_set)
-    if receipt is None:
-        output.tell(f"{_now()} job {name}: another pass is at work, nothing to do here")
-        return 0
-    if json:
-        output.say(output.as_json({one.name: getattr(receipt, one.name) for one in fields(receipt)}))
-    else:
-        output.say(_line(receipt))
-    if receipt.verified is False:
-        output.tell("the sides differ", style="red")
-        return 1
     return 0
 
 

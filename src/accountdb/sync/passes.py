@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 from accountdb.compare.model import Key, Watch
 from accountdb.compare.session import named
@@ -217,7 +218,8 @@ class _Pass:
         if plan.recent is not None:
             with self.source.by_xmin(table, plan.recent) as pieces:
                 target.receive(table, pieces, self.watch.advance)
-        for batch in plan.keys.batches() if plan.keys else ():
+        keys = (key for batch in plan.keys.batches() for key in batch) if plan.keys else iter(())
+        while batch := list(islice(keys, self.job.batch_size)):
             with self.source.by_keys(table, batch) as pieces:
                 target.receive(table, pieces, self.watch.advance)
         present, counts.read = target.staged(table)

@@ -135,7 +135,9 @@ WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s
 -- record. Of a row that came from there, or that is older here because it waits for the stream, nothing is lost.
 WITH held AS (SELECT t.* FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
               WHERE t.created_at = s.created_at AND t.version < s.version AND t.version >= 0
-                AND t.origin_node = accountdb.node_name() FOR UPDATE OF t)
+                AND t.origin_node = accountdb.node_name()
+                -- Not where both are one write, of which a guard has raised the version when it took a value from it.
+                AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node) FOR UPDATE OF t)
 SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t.uuid, 'row_order',
            accountdb.row_content(pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated}),
            accountdb.row_content(t, {generated}))
