@@ -5,6 +5,7 @@
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
 #   make faults [STEPS=all] [MODE=...]  merge, undo and diff die at every step and are run again (hours)
+#   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
 #   make bench                          what a guard, a comparison and a merge cost (bars and figures)
 #
 # Both make .venv first; nothing else needs to be installed by hand.
@@ -14,13 +15,14 @@ SEEDS ?= 50
 SEED ?=
 ROUNDS ?= 10
 STEPS ?= all
+PASSES ?= 1000
 TESTS ?=
 # Most tests wait for servers, so three workers fill two cores. The 200 s of load take one for themselves.
 WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical demo test test-fast proof faults bench check format clean
+.PHONY: help env pglogical demo test test-fast proof faults follow bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -52,6 +54,9 @@ proof: env
 faults: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
 	@$(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS)
+
+follow: env
+	@$(BIN)/python -m proof.following --passes $(PASSES)
 
 bench: env
 	@sh scripts/pglogical.sh --need
