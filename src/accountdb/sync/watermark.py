@@ -47,8 +47,6 @@ class Reach:
     distance: int
     """From its horizon to now."""
     now: int
-    logged: bool
-    """Whether the change log still has all that is not in it."""
 
 
 def shape_of(table: SyncTable, policy: Policy) -> str:
@@ -74,15 +72,20 @@ def check_history(job: str, known: Mapping[Name, Watermark], source: Identity, r
             )
 
 
-def why_full(table: SyncTable, policy: Policy, mark: Watermark | None, reach: Reach | None) -> str | None:
-    """Why a table has to be compared whole; None where what has changed since the watermark is enough."""
+def why_full(
+    table: SyncTable, policy: Policy, mark: Watermark | None, reach: Reach | None, *, logged: bool
+) -> str | None:
+    """Why a table has to be compared whole; None where what has changed since the watermark is enough.
+
+    ``logged``: the change log still has all that is not in the watermark's snapshot.
+    """
     if mark is None or reach is None:
         return "first pass"
     if mark.shape != shape_of(table, policy):
         return "the job has changed"
     if mark.capture is not table.capture:
         return f"capture is {table.capture} now"
-    if table.capture is Capture.LOG and not reach.logged:
+    if table.capture is Capture.LOG and not logged:
         return "the change log does not reach back"
     if table.capture is Capture.XMIN and reach.distance >= _WRAPS_AT:
         return "the last pass was too many transactions ago"

@@ -82,10 +82,5 @@ FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE t.tgname IN ('accountdb_capture', 'accountdb_capture_truncate') AND NOT t.tgisinternal AND t.tgparentid = 0;
 
--- remove --
-DROP TRIGGER IF EXISTS accountdb_capture ON {table};
-DROP TRIGGER IF EXISTS accountdb_capture_truncate ON {table};
-DROP FUNCTION IF EXISTS {function}();
-
 -- there --
 SELECT pg_catalog.to_regclass('accountdb.change_log') IS NOT NULL;
