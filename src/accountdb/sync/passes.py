@@ -29,7 +29,7 @@ from accountdb.sync.source import FILE as SOURCE_SQL
 from accountdb.sync.source import Source, at_snapshot
 from accountdb.sync.target import FILL_FROM, StrangerError, Target, writing
 from accountdb.sync.watermark import FILE as STATE
-from accountdb.sync.watermark import Watermark, check_history, move, read_watermarks, shape_of, why_full
+from accountdb.sync.watermark import Reach, Watermark, check_history, move, read_watermarks, shape_of, why_full
 
 Stop = Callable[[], bool]
 
@@ -74,14 +74,15 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             assert row is not None
         with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
             run = _Pass(name, job, options, moment, target, marks, watch)
-            run.check()
+            run.check(tables)
+            run.offer(tables)
             for group in groups(tables):
                 if stop():
                     break
                 run.group(group)
             verified = run.verify(tables) if options.verify and not options.dry_run else None
         if not options.dry_run:
-            run.acknowledge(source)
+            run.purge(source)
         now = datetime.now(UTC)
         return Receipt(
             name,
@@ -121,14 +122,37 @@ class _Pass:
     marks: dict[Name, Watermark]
     watch: Watch
     counts: dict[Name, Counts] = field(default_factory=dict)
+    reach: dict[Name, Reach] = field(default_factory=dict)
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
 
-    def check(self) -> None:
+    def check(self, tables: Sequence[SyncTable]) -> None:
         """Raises Refused where the source is not what the target was synced from."""
-        if not self.options.once:
-            reach = {name: self.source.reach(name, mark.snapshot, log=False) for name, mark in self.marks.items()}
-            check_history(self.name, self.marks, self.source.identity, reach)
+        if self.options.once:
+            return
+        for table in tables:
+            if mark := self.marks.get(table.name):
+                self.reach[table.name] = self.source.reach(self.name, table, mark)
+        check_history(self.name, self.marks, self.source.identity, self.reach)
+
+    def offer(self, tables: Sequence[SyncTable]) -> None:
+        """Tell the source what the target is about to hold, and what it holds by now.
+
+        In a session of its own: that of the snapshot only reads. After it and before the first group, so that a
+        source without this has not all that is in the snapshot either.
+        """
+        logged = [table for table in tables if table.capture is Capture.LOG]
+        if not logged or self.options.dry_run:
+            return
+        offered = self.source.snapshot
+        dsn = self.job.source.dsn
+        with connect(dsn, name=SOURCE, application="pgsync") as conn, named(SOURCE, dsn):
+            conn.execute(block(SOURCE_SQL, "lasting"))
+            for table in logged:
+                mark = self.marks.get(table.name)
+                passed = offered if mark is None or self._why_full(table) else mark.snapshot
+                reader = {"job": self.name, "target": self.source.target, "passed": passed, "offered": offered}
+                conn.execute(block(SOURCE_SQL, "offer"), {**reader, "schema": table.name[0], "table": table.name[1]})
 
     def group(self, tables: Sequence[SyncTable]) -> None:
         """One group, in one transaction of the target."""
@@ -150,10 +174,7 @@ class _Pass:
     def _why_full(self, table: SyncTable) -> str | None:
         if self.options.once:
             return "asked for"
-        mark = self.marks.get(table.name)
-        log = table.capture is Capture.LOG
-        reach = self.source.reach(table.name, mark.snapshot, log=log) if mark else None
-        return why_full(table, self.job.policy, mark, reach)
+        return why_full(table, self.job.policy, self.marks.get(table.name), self.reach.get(table.name))
 
     def _apply(self, tables: Sequence[SyncTable], whole: set[Name]) -> None:
         counts = {table.name: Counts() for table in tables}
@@ -261,16 +282,13 @@ class _Pass:
             )
         )
 
-    def acknowledge(self, source: Connection) -> None:
-        """Tell the source what has been applied, and let go of what every reader has passed."""
+    def purge(self, source: Connection) -> None:
+        """Let go of what every reader has passed."""
         with named(SOURCE, self.job.source.dsn):
             for table in self.done:
                 if table.capture is not Capture.LOG:
                     continue
-                names = {"schema": table.name[0], "table": table.name[1]}
-                reader = {"job": self.name, "target": self.source.target, "snapshot": self.source.snapshot}
-                source.execute(block(SOURCE_SQL, "passed"), {**names, **reader})
-                source.execute(block(SOURCE_SQL, "purge"), names)
+                source.execute(block(SOURCE_SQL, "purge"), {"schema": table.name[0], "table": table.name[1]})
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,15 @@ CREATE TABLE IF NOT EXISTS accountdb.change_log (
 COMMENT ON TABLE accountdb.change_log IS
     'What pgsync has to look at: row_key is empty for a TRUNCATE; origin is the database that a change was synced from';
 CREATE INDEX IF NOT EXISTS change_log_table_xid ON accountdb.change_log (table_schema, table_name, xid);
--- Who reads the log, and up to where each has applied it.
+-- Who reads the log, up to where each has applied it, and up to where it may have: that is told before anything of a
+-- pass is applied, so a source that knows nothing of what a reader has applied is one that was put back.
 CREATE TABLE IF NOT EXISTS accountdb.change_reader (
     job text NOT NULL,
     destination text NOT NULL,
     table_schema text NOT NULL,
     table_name text NOT NULL,
     passed pg_snapshot NOT NULL,
+    offered pg_snapshot NOT NULL,
     seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (job, destination, table_schema, table_name)
 );
