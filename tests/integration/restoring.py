@@ -92,9 +92,10 @@ class Restorable:
 
     def write_on(self, transactions: int) -> None:
         """So many transactions that change nothing which anybody syncs."""
-        with connect(self.region.admin_dsn, autocommit=True) as conn, conn.pipeline():
-            for _ in range(transactions):
-                conn.execute("SELECT pg_current_xact_id()")
+        run_sql(
+            self.region.admin_dsn,
+            f"DO 'BEGIN FOR n IN 1..{transactions} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END'",
+        )
 
     def as_owner(self, program: str | Path, *arguments: str | Path) -> None:
         """Run a program as the account that the server's data belongs to."""

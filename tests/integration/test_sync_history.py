@@ -169,17 +169,16 @@ def test_a_source_that_was_dumped_and_loaded_is_another_database(
     pair.assert_equal()
 
 
-@pytest.mark.parametrize("capture", Capture)
-def test_a_standby_may_be_the_source(source: Restorable, target: Restorable, name: str, capture: Capture) -> None:
-    """By xmin: nothing can be written there."""
-    pair = synced(source, target, name, capture)
+def test_a_standby_may_be_the_source(source: Restorable, target: Restorable, name: str) -> None:
+    """By xmin, whatever is installed: nothing can be written there."""
+    pair = synced(source, target, name, Capture.LOG)
     source.keep()
     change(pair, "after")
     source.archived()
     source.stand_by()
     eventually(lambda: value(pair.source, "SELECT count(*) FROM item WHERE v = 'after'") == 2)
     receipt = pair.sync(verify=True)
-    assert (receipt.full, receipt.verified) == (capture is Capture.LOG, True)
+    assert (receipt.full, receipt.verified) == (True, True)
     pair.assert_equal()
     assert not pair.sync().full
     source.put_back()

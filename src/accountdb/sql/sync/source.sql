@@ -51,8 +51,10 @@ TO STDOUT (FORMAT {format});
 
 -- by_xmin --
 -- All that was written by transactions at or behind the horizon: by age, because a savepoint's rows bear an id of
--- their own. A row that is too old to have an age looks new, and is found equal.
-COPY (SELECT true, {columns} FROM {table} AS t WHERE pg_catalog.age(t.xmin) <= pg_catalog.age({horizon}::xid8::xid))
+-- their own. A row that is there is older than now: with an age below 0 it is so old that ids have begun again since.
+-- One that looks new after a whole round of them is found equal.
+COPY (SELECT true, {columns} FROM {table} AS t
+      WHERE pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid))
 TO STDOUT (FORMAT {format});
 
 -- whole --
