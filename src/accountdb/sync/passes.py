@@ -80,7 +80,8 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
                 if stop():
                     break
                 run.group(group)
-            verified = run.verify(tables) if options.verify and not options.dry_run else None
+            left = tuple(table.title for table in tables if table not in run.done)
+            verified = run.verify(tables) if options.verify and not (options.dry_run or left) else None
         if not options.dry_run:
             run.purge(source)
         now = datetime.now(UTC)
@@ -93,6 +94,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             round((now - moment.taken_at).total_seconds(), 3),
             options.dry_run,
             verified,
+            left,
         )
 
 
