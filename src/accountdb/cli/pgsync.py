@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,9 @@ from accountdb.sync.limit import DEFAULT, parse
 from accountdb.sync.metrics import text, write
 from accountdb.sync.model import PassOptions, Receipt
 from accountdb.sync.passes import run_pass
+
+# As for a side that was lost: run it again.
+_STOPPED = 3
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -66,8 +71,10 @@ def sync(
     _stop_gently(round_.stop)
     while True:
         status = round_.run()
-        if not watch or round_.stop.is_set():
+        if not watch:
             return status
+        if round_.stop.is_set():
+            return 0
         round_.stop.wait(max(min(round_.due.values()) - time.monotonic(), 0))
 
 
@@ -88,7 +95,11 @@ class _Round:
         """A pass of each job that is due. One that fails does not keep the others from theirs."""
         status = 0
         for name, job in self.jobs.items():
-            if self.stop.is_set() or time.monotonic() < self.due.get(name, 0.0):
+            if self.stop.is_set():
+                output.tell(f"job {name}: stopped before it began")
+                status = max(status, _STOPPED)
+                continue
+            if time.monotonic() < self.due.get(name, 0.0):
                 continue
             try:
                 status = max(status, self._pass(name, job))
@@ -108,6 +119,11 @@ class _Round:
             output.tell(f"{_now()} job {name}: another pass is at work, nothing to do here")
             return 0
         self._tell(receipt)
+        if receipt.left:
+            # Not a pass that monitoring may take for one.
+            output.tell(f"job {name}: stopped before {', '.join(receipt.left)}", style="red")
+            output.tell("hint: what was committed is whole, and the next pass goes on")
+            return _STOPPED
         if self.metrics_file and not receipt.dry_run:
             self.receipts[name] = receipt
             write(self.metrics_file, text(self.receipts, time.time()))
@@ -129,6 +145,10 @@ def _stop_gently(stop: threading.Event) -> None:
     def asked(number: int, _: object) -> None:
         stop.set()
         signal.signal(number, signal.default_int_handler)
+        # Written past the console, which may be in the middle of something; a bar makes room.
+        room = b"\r\x1b[2K" if os.isatty(2) else b""
+        with suppress(OSError):
+            os.write(2, room + b"stopping after this transaction; a second signal stops at once\n")
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, asked)
@@ -166,6 +186,8 @@ def _line(receipt: Receipt) -> str:
     words.append(f"in {receipt.seconds:.1f} s, lag {receipt.lag_seconds:.1f} s")
     if receipt.dry_run:
         words.append("(dry run, nothing was written)")
+    if receipt.left:
+        words.append(f"(stopped, {len(receipt.left)} of {len(receipt.left) + len(receipt.tables)} tables are left)")
     if receipt.verified:
         words.append("(verified: both sides are equal)")
     return " ".join(words)

@@ -45,6 +45,9 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
         missing = isinstance(error, psycopg.errors.InsufficientPrivilege)
         hint = "run it as the role that owns it, or as an administrator" if missing else None
         return _fail(reason.exit_status, reason.message, reason.hint or hint, debug=debug)
+    if status == _INTERRUPTED:
+        # Some versions of typer make a status of it, and say nothing.
+        return _fail(_INTERRUPTED, "interrupted", None, debug=False)
     return status if isinstance(status, int) else 0
 
 

@@ -105,8 +105,9 @@ def install(conn: Connection, tables: Iterable[Table]) -> tuple[Table, ...]:
     Runs in the caller's transaction; the role must own the tables. Waits for the writers of each.
     """
     tables = tuple(tables)
-    conn.execute(block(FILE, "log"))
+    # Before the log is there: triggers that wrote to another one are installed anew.
     known = captured(conn, tables)
+    conn.execute(block(FILE, "log"))
     new = tuple(table for table in tables if (table.schema, table.name) not in known)
     for table in new:
         for statement in definition(table):

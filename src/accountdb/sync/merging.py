@@ -44,6 +44,11 @@ class Merging:
     run: Run
     ledgers: Sequence[SyncTable]
 
+    @property
+    def tombstones(self) -> SyncTable:
+        """Of the ledgers the one that says who died."""
+        return next(ledger for ledger in self.ledgers if ledger.name[1] == "tombstone")
+
     def bring(self, tables: Sequence[SyncTable], stop: Callable[[], bool]) -> None:
         """All tables, parents first, unless it is to stop before it has begun."""
         if stop():
@@ -85,7 +90,8 @@ class Merging:
         mark = run.marks.get(table.name)
         if mark is None and not run.job.snapshot:
             return spool
-        if run.why_full(table) or mark is None or self._emptied(table, mark.snapshot):
+        # Of a death whose tombstone nobody logged only the whole table tells.
+        if run.why_full(table) or run.why_full(self.tombstones) or mark is None or self._emptied(table, mark.snapshot):
             run.watch.stage(table.title)
             found = self._differing(table)
         else:
@@ -100,8 +106,7 @@ class Merging:
         return table.capture is Capture.LOG and self.run.source.logged(table, since).emptied
 
     def _buried(self, table: SyncTable, since: str) -> Iterator[Key]:
-        tombstones = next(ledger for ledger in self.ledgers if ledger.name[1] == "tombstone")
-        return self.run.source.buried(table, tombstones, since)
+        return self.run.source.buried(table, self.tombstones, since)
 
     def _unstored(self, table: SyncTable) -> Iterator[Key]:
         names = {"schema": table.name[0], "table": table.name[1]}

@@ -101,3 +101,5 @@ class Receipt:
     lag_seconds: float
     dry_run: bool
     verified: bool | None = None
+    left: tuple[str, ...] = ()
+    """The tables that were not reached, because somebody stopped the pass."""

@@ -59,12 +59,14 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             assert row is not None
         with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
             run = Run(name, job, options, moment, target, marks, watch)
-            run.check()
+            run.check([*tables, *also])
+            run.offer([*tables, *also])
             work = Merging(run, also) if job.policy is Policy.MERGE else Mirroring(run)
             work.bring(tables, stop)
-            verified = work.verify(tables) if options.verify and not options.dry_run else None
+            left = tuple(table.title for table in tables if table not in run.done)
+            verified = work.verify(tables) if options.verify and not (options.dry_run or left) else None
         if not options.dry_run:
-            run.acknowledge(source)
+            run.purge(source)
         now = datetime.now(UTC)
         return Receipt(
             name,
@@ -75,6 +77,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             round((now - moment.taken_at).total_seconds(), 3),
             options.dry_run,
             verified,
+            left,
         )
 
 

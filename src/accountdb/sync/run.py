@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
 from accountdb.errors import Refused
-from accountdb.pg.connect import Connection
+from accountdb.pg.connect import Connection, connect
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job
@@ -34,25 +34,40 @@ class Run:
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
     reach: dict[Name, Reach] = field(default_factory=dict)
-    reasons: dict[Name, str | None] = field(default_factory=dict)
 
-    def check(self) -> None:
+    def check(self, tables: Sequence[SyncTable]) -> None:
         """Raises Refused where the source is not what the target was synced from."""
         if self.options.once:
             return
-        self.reach = {name: self.source.reach(mark.snapshot) for name, mark in self.marks.items()}
+        for table in tables:
+            if mark := self.marks.get(table.name):
+                self.reach[table.name] = self.source.reach(self.name, table, mark)
         check_history(self.name, self.marks, self.source.identity, self.reach)
+
+    def offer(self, tables: Sequence[SyncTable]) -> None:
+        """Tell the source what the target is about to hold, and what it holds by now.
+
+        In a session of its own: that of the snapshot only reads. After it and before the first group, so that a
+        source without this has not all that is in the snapshot either.
+        """
+        logged = [table for table in tables if table.capture is Capture.LOG]
+        if not logged or self.options.dry_run:
+            return
+        offered = self.source.snapshot
+        dsn = self.job.source.dsn
+        with connect(dsn, name=SOURCE, application="pgsync") as conn, named(SOURCE, dsn):
+            conn.execute(block(SOURCE_SQL, "lasting"))
+            for table in logged:
+                mark = self.marks.get(table.name)
+                passed = offered if mark is None or self.why_full(table) else mark.snapshot
+                reader = {"job": self.name, "target": self.source.target, "passed": passed, "offered": offered}
+                conn.execute(block(SOURCE_SQL, "offer"), {**reader, "schema": table.name[0], "table": table.name[1]})
 
     def why_full(self, table: SyncTable) -> str | None:
         """Why a table has to be compared whole; None where what has changed is enough."""
         if self.options.once:
             return "asked for"
-        if table.name not in self.reasons:
-            mark, logged = self.marks.get(table.name), False
-            if mark and table.capture is Capture.LOG:
-                logged = self.source.log_reaches(table.name, mark.snapshot)
-            self.reasons[table.name] = why_full(table, self.job.policy, mark, self.reach.get(table.name), logged=logged)
-        return self.reasons[table.name]
+        return why_full(table, self.job.policy, self.marks.get(table.name), self.reach.get(table.name))
 
     def check_deletes(self, target: Target, table: SyncTable, doomed: int) -> None:
         """Raises Refused where so many rows of the target's may not be deleted."""
@@ -74,13 +89,9 @@ class Run:
             mark = Watermark(table.capture, moment.snapshot, moment.identity, shape, moment.taken_at)
             move(self.target, self.name, table.name, mark)
 
-    def acknowledge(self, source: Connection) -> None:
-        """Tell the source what has been applied, and let go of what every reader has passed."""
+    def purge(self, source: Connection) -> None:
+        """Let go of what every reader has passed."""
         with named(SOURCE, self.job.source.dsn):
             for table in self.done:
-                if table.capture is not Capture.LOG:
-                    continue
-                names = {"schema": table.name[0], "table": table.name[1]}
-                reader = {"job": self.name, "target": self.source.target, "snapshot": self.source.snapshot}
-                source.execute(block(SOURCE_SQL, "passed"), {**names, **reader})
-                source.execute(block(SOURCE_SQL, "purge"), names)
+                if table.capture is Capture.LOG:
+                    source.execute(block(SOURCE_SQL, "purge"), {"schema": table.name[0], "table": table.name[1]})

@@ -18,7 +18,7 @@ from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
-from accountdb.sync.model import SOURCE, Name, SyncTable
+from accountdb.sync.model import SOURCE, SyncTable
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.watermark import Identity, Reach, Watermark
 from accountdb.transfer.copying import chunks
@@ -52,17 +52,15 @@ class Source:
     taken_at: datetime
     exported: str
 
-    def reach(self, since: str) -> Reach:
-        """What has become of an older snapshot."""
+    def reach(self, job: str, table: SyncTable, mark: Watermark) -> Reach:
+        """What has become of a watermark's snapshot."""
+        logged = forgotten = False
         with self._named():
-            end, distance = _one(self.conn, "reach", {"since": since})
-        return Reach(int(end), int(distance), self.now)
-
-    def log_reaches(self, name: Name, since: str) -> bool:
-        """Whether the change log still has all of a table that is not in an older snapshot."""
-        with self._named():
-            (found,) = _one(self.conn, "log_reaches", {"schema": name[0], "table": name[1], "since": since})
-        return bool(found)
+            end, distance = _one(self.conn, "reach", {"since": mark.snapshot})
+            if table.capture is Capture.LOG and mark.capture is Capture.LOG:
+                reader = {"job": job, "target": self.target, "schema": table.name[0], "table": table.name[1]}
+                logged, forgotten = _one(self.conn, "log_reaches", {**reader, "since": mark.snapshot})
+        return Reach(int(end), int(distance), self.now, logged, forgotten)
 
     def logged(self, table: SyncTable, since: str) -> Changes:
         """How many entries the log has since a snapshot."""

@@ -47,6 +47,10 @@ class Reach:
     distance: int
     """From its horizon to now."""
     now: int
+    logged: bool
+    """Whether the change log still has all that is not in it."""
+    forgotten: bool
+    """Whether the source was told of it, and does not know that any more."""
 
 
 def shape_of(table: SyncTable, policy: Policy) -> str:
@@ -56,15 +60,21 @@ def shape_of(table: SyncTable, policy: Policy) -> str:
 
 
 def check_history(job: str, known: Mapping[Name, Watermark], source: Identity, reach: Mapping[Name, Reach]) -> None:
-    """Raises Refused where the source is not, or is no longer, what the target was synced from."""
+    """Raises Refused where the source is not, or is no longer, what the target was synced from.
+
+    ``reach`` has the tables that are about to be synced; what is known of others is no matter.
+    """
     for name, mark in known.items():
         title = ".".join(name)
+        if name not in reach:
+            continue
         if mark.source.database != source.database:
             raise Refused(
                 f"job {job}: {title} was synced from another database than the source is now",
                 hint="pgsync --once makes the destination what this source is",
             )
-        if mark.source.timeline != source.timeline or (name in reach and reach[name].end > reach[name].now):
+        back = reach[name].end > reach[name].now or reach[name].forgotten
+        if mark.source.timeline != source.timeline or back:
             raise Refused(
                 f"job {job}: the source has been restored or has failed over since the last pass; {title} may be newer"
                 " at the destination than at the source",
@@ -72,20 +82,15 @@ def check_history(job: str, known: Mapping[Name, Watermark], source: Identity, r
             )
 
 
-def why_full(
-    table: SyncTable, policy: Policy, mark: Watermark | None, reach: Reach | None, *, logged: bool
-) -> str | None:
-    """Why a table has to be compared whole; None where what has changed since the watermark is enough.
-
-    ``logged``: the change log still has all that is not in the watermark's snapshot.
-    """
+def why_full(table: SyncTable, policy: Policy, mark: Watermark | None, reach: Reach | None) -> str | None:
+    """Why a table has to be compared whole; None where what has changed since the watermark is enough."""
     if mark is None or reach is None:
         return "first pass"
     if mark.shape != shape_of(table, policy):
         return "the job has changed"
     if mark.capture is not table.capture:
         return f"capture is {table.capture} now"
-    if table.capture is Capture.LOG and not logged:
+    if table.capture is Capture.LOG and not reach.logged:
         return "the change log does not reach back"
     if table.capture is Capture.XMIN and reach.distance >= _WRAPS_AT:
         return "the last pass was too many transactions ago"

@@ -1,9 +1,13 @@
 What pgsync has to know of two databases before it reads or writes a row.
 
 -- identity --
--- The database, whatever it is called now, and the history that it is on: a restore begins a new one.
-SELECT c.system_identifier::text || '/' || d.oid::text, k.timeline_id
-FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_control_checkpoint() AS k, pg_catalog.pg_database AS d
+-- The database, whatever it is called now, and the history that it is on: a restore begins a new one. By the log that
+-- is being written: a server that was promoted tells its last checkpoint's history for minutes.
+SELECT c.system_identifier::text || '/' || d.oid::text,
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN greatest(k.timeline_id, r.min_recovery_end_timeline)
+            ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer END
+FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_control_checkpoint() AS k,
+     pg_catalog.pg_control_recovery() AS r, pg_catalog.pg_database AS d
 WHERE d.datname = pg_catalog.current_database();
 
 -- readable --
@@ -50,8 +54,9 @@ SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'),
             ELSE pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') END;
 
 -- log_rights --
--- Whether this role may read the change log, and say up to where it has done so.
-SELECT pg_catalog.has_schema_privilege('accountdb', 'USAGE')
+-- Whether this role may read the change log, and say up to where it has done so: which a standby does not let it.
+SELECT NOT pg_catalog.current_setting('transaction_read_only')::boolean
+   AND pg_catalog.has_schema_privilege('accountdb', 'USAGE')
    AND pg_catalog.has_table_privilege('accountdb.change_log', 'SELECT')
    AND pg_catalog.has_table_privilege('accountdb.change_capture', 'SELECT')
    AND pg_catalog.has_table_privilege('accountdb.change_reader', 'SELECT')

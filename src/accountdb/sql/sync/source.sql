@@ -14,10 +14,18 @@ SELECT pg_catalog.pg_snapshot_xmax(%(since)s::pg_snapshot)::text::numeric,
            - pg_catalog.pg_snapshot_xmin(%(since)s::pg_snapshot)::text::numeric;
 
 -- log_reaches --
--- Whether the log of a table holds everything that is not in an older snapshot.
-SELECT EXISTS (SELECT FROM accountdb.change_capture AS c
-               WHERE c.table_schema = %(schema)s AND c.table_name = %(table)s
-                 AND pg_catalog.pg_visible_in_snapshot(c.complete_from, %(since)s::pg_snapshot));
+-- Whether the log of a table holds everything that is not in an older snapshot of a reader: since it was kept for that
+-- reader. And whether the source has forgotten that snapshot, which is newer than all that it was told of.
+SELECT coalesce(r.known, false) AND EXISTS (
+           SELECT FROM accountdb.change_capture AS c
+           WHERE c.table_schema = %(schema)s AND c.table_name = %(table)s
+             AND pg_catalog.pg_visible_in_snapshot(c.complete_from, %(since)s::pg_snapshot)),
+       coalesce(NOT r.known AND r.ends < pg_catalog.pg_snapshot_xmax(%(since)s::pg_snapshot), false)
+FROM (SELECT) AS one LEFT JOIN (
+    SELECT %(since)s::text IN (r.passed::text, r.offered::text) AS known, pg_catalog.pg_snapshot_xmax(r.offered) AS ends
+    FROM accountdb.change_reader AS r
+    WHERE r.job = %(job)s AND r.destination = %(target)s AND r.table_schema = %(schema)s AND r.table_name = %(table)s
+) AS r ON true;
 
 -- logged --
 -- How much the log has since an older snapshot, and whether the table was emptied as a whole.
@@ -43,15 +51,17 @@ TO STDOUT (FORMAT {format});
 
 -- by_xmin --
 -- All that was written by transactions at or behind the horizon: by age, because a savepoint's rows bear an id of
--- their own. A row that is too old to have an age looks new, and is found equal.
-COPY (SELECT true, {columns} FROM {table} AS t WHERE pg_catalog.age(t.xmin) <= pg_catalog.age({horizon}::xid8::xid))
+-- their own. A row that is there is older than now: with an age below 0 it is so old that ids have begun again since.
+-- One that looks new after a whole round of them is found equal.
+COPY (SELECT true, {columns} FROM {table} AS t
+      WHERE pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid))
 TO STDOUT (FORMAT {format});
 
 -- keys_by_log --
 SELECT DISTINCT l.row_key FROM accountdb.change_log AS l WHERE {since} AND l.row_key IS NOT NULL;
 
 -- keys_by_xmin --
-SELECT ARRAY[{keys}] FROM {table} AS t WHERE pg_catalog.age(t.xmin) <= pg_catalog.age({horizon}::xid8::xid);
+SELECT ARRAY[{keys}] FROM {table} AS t WHERE pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid);
 
 -- buried_by_log --
 -- Rows of one table that the log of the tombstones names, by those tombstones' own keys.
@@ -61,7 +71,7 @@ WHERE {since} AND l.operation <> 'D' AND l.row_key[2] = %(of_schema)s AND l.row_
 -- buried_by_xmin --
 SELECT DISTINCT ARRAY[t.row_key::text] FROM accountdb.tombstone AS t
 WHERE t.table_schema = %(of_schema)s AND t.table_name = %(of_table)s
-  AND pg_catalog.age(t.xmin) <= pg_catalog.age({horizon}::xid8::xid);
+  AND pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid);
 
 -- whole --
 COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
@@ -72,12 +82,17 @@ SELECT pg_catalog.count(*) FROM {table} AS t;
 -- any --
 SELECT EXISTS (SELECT FROM {table});
 
--- passed --
--- What this reader has applied: the log behind it may go when all have.
-INSERT INTO accountdb.change_reader AS r (job, destination, table_schema, table_name, passed)
-VALUES (%(job)s, %(target)s, %(schema)s, %(table)s, %(snapshot)s::pg_snapshot)
+-- lasting --
+-- What is committed here, and all that was before, is not lost when the server crashes.
+SELECT pg_catalog.set_config('synchronous_commit', 'on', true)
+WHERE pg_catalog.current_setting('synchronous_commit') = 'off';
+
+-- offer --
+-- What this reader has applied, behind which the log may go when all have, and what it is about to apply.
+INSERT INTO accountdb.change_reader AS r (job, destination, table_schema, table_name, passed, offered)
+VALUES (%(job)s, %(target)s, %(schema)s, %(table)s, %(passed)s::pg_snapshot, %(offered)s::pg_snapshot)
 ON CONFLICT (job, destination, table_schema, table_name) DO UPDATE
-SET passed = excluded.passed, seen_at = pg_catalog.clock_timestamp();
+SET passed = excluded.passed, offered = excluded.offered, seen_at = pg_catalog.clock_timestamp();
 
 -- purge --
 DELETE FROM accountdb.change_log AS l
