@@ -10,7 +10,8 @@ import pytest
 from accountdb import lab
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
-from proof.dying import FAULTS, Moment, Stage, share
+from proof.dying import FAULTS, Stage
+from proof.striking import Moment, share
 from tests.conftest import make_lab, run_sql
 
 MERGE = [
