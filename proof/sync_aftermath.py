@@ -38,7 +38,7 @@ SELECT l.table_name, l.row_key::text, l.operation FROM accountdb.change_log AS l
 WHERE NOT pg_visible_in_snapshot(l.xid, %(since)s::pg_snapshot) AND l.table_name = %(table)s
 """
 _LEFT = b"""
-SELECT 'a session: ' || a.query FROM pg_stat_activity AS a WHERE a.application_name = 'pgsync'
+SELECT 'a session: ' || a.query FROM pg_stat_activity AS a WHERE a.application_name IN ('pgsync', 'migratectl')
 UNION ALL
 SELECT 'a lock: ' || l.objid FROM pg_locks AS l WHERE l.locktype = 'advisory'
 UNION ALL

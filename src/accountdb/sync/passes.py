@@ -59,11 +59,13 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
         target = stack.enter_context(
             connect(job.destination.dsn, name=DESTINATION, autocommit=True, application="pgsync")
         )
+        with named(SOURCE, job.source.dsn):
+            session.keep_alive(source)
         with named(DESTINATION, job.destination.dsn):
             session.keep_alive(target)
             if not _alone(target, name):
                 return None
-        if session.same_database(source, target):
+        if _same_database(job, source, target):
             raise UsageError(f"job {name}: source and destination are the same database", hint="they are two regions")
         tables = _chosen(name, job, options, source, target)
         with named(DESTINATION, job.destination.dsn):
@@ -100,6 +102,16 @@ def _alone(target: Connection, name: str) -> bool:
     key = int.from_bytes(hashlib.sha256(f"accountdb pgsync {name}".encode()).digest()[:8], signed=True)
     row = target.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
     return bool(row and row[0])
+
+
+def _same_database(job: Job, source: Connection, target: Connection) -> bool:
+    with named(SOURCE, job.source.dsn):
+        key = session.mark(source)
+    with named(DESTINATION, job.destination.dsn):
+        same = session.marked(target, key)
+    with named(SOURCE, job.source.dsn):
+        session.unmark(source, key)
+    return same
 
 
 def _chosen(name: str, job: Job, options: PassOptions, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
@@ -183,7 +195,7 @@ class _Pass:
             whole = changes.emptied
             if not whole:
                 return _Plan(table, log=mark if changes.rows else None)
-        if whole and Target(self.target, self.job.destination.dsn).empty(table):
+        if whole and self._empty(table):
             return _Plan(table, fill=True)
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
@@ -199,6 +211,10 @@ class _Pass:
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
+
+    def _empty(self, table: SyncTable) -> bool:
+        with named(DESTINATION, self.job.destination.dsn):
+            return Target(self.target, self.job.destination.dsn).empty(table)
 
     def _bring(self, target: Target, plan: _Plan, counts: Counts) -> bool:
         """Whether rows were staged, of which some may have to be deleted."""

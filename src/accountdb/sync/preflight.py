@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from accountdb.catalog.tables import Column, Table, read_tables
+from accountdb.compare.session import named
 from accountdb.errors import Refused, UsageError
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
@@ -53,11 +54,13 @@ class Problems:
 def preflight(name: str, job: Job, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
     """The job's tables as both sides have them. Raises UsageError and Refused, each with everything that is wrong."""
     problems = Problems()
-    here = {table.name: table for table in read_tables(source, job.schema_name)}
-    there = {table.name: table for table in read_tables(target, job.schema_name)}
-    logged = captured(source, here.values())
-    if logged and not _may_read_log(source):
-        logged = set()
+    with named(SOURCE, job.source.dsn):
+        here = {table.name: table for table in read_tables(source, job.schema_name)}
+        logged = captured(source, here.values())
+        if logged and not _may_read_log(source):
+            logged = set()
+    with named(DESTINATION, job.destination.dsn):
+        there = {table.name: table for table in read_tables(target, job.schema_name)}
     found = []
     for table, options in job.tables.items():
         missing = [
@@ -70,7 +73,8 @@ def preflight(name: str, job: Job, source: Connection, target: Connection) -> tu
             found.append(_table(here[table], there[table], options, logged, problems))
     problems.check(name)
     checked = [_with_rights(one, job, source, target, problems) for one in found]
-    row = target.execute(block(FILE, "state_rights")).fetchone()
+    with named(DESTINATION, job.destination.dsn):
+        row = target.execute(block(FILE, "state_rights")).fetchone()
     assert row is not None
     if not row[0]:
         problems.refused.append("destination: this role may not make temporary tables: GRANT TEMP ON DATABASE")
@@ -152,22 +156,23 @@ def _column(table: Table, name: str) -> Column:
 
 def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connection, problems: Problems) -> SyncTable:
     names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
-    hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
+    rights = ["SELECT", "INSERT", "UPDATE", *deletes]
+    with named(SOURCE, job.source.dsn):
+        hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+        cut = source.execute(block(FILE, "partitioned"), names).fetchone()
+    with named(DESTINATION, job.destination.dsn):
+        row = target.execute(block(FILE, "writable"), {**names, "rights": rights}).fetchone()
+        rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
     if hidden:
         problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
-    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
-    row = target.execute(
-        block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}
-    ).fetchone()
     assert row is not None
     lacking, owned, filtered, partitioned = row
-    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
     sides = frozenset(side for side, found in ((SOURCE, cut and cut[0]), (DESTINATION, partitioned)) if found)
     if lacking:
         problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
     if filtered:
         problems.refused.append(f"{one.title}: row security hides rows of the destination from this role")
-    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
     if rewriting and not owned:
         problems.refused.append(
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -189,7 +189,8 @@ def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
     try:
         yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported)
     finally:
-        if not conn.closed:
+        # What has been applied by now stands, and who still needs the source finds out that it is lost.
+        with suppress(psycopg.Error):
             conn.rollback()
             conn.read_only = None
             conn.isolation_level = None
