@@ -180,6 +180,7 @@ class _Pass:
                     if plan.table.delete:
                         counts[plan.table.name].deleted = self._delete(target, plan.table)
                 if not self.options.dry_run:
+                    self.source.outlast_crash()
                     for plan in plans:
                         move(self.target, self.name, plan.table.name, self._mark(plan.table))
         self.counts |= counts
