@@ -68,19 +68,20 @@ class Stage:
     broken: bool = False
     hasty: bool = False
     steps: tuple[str, ...] = field(init=False)
+    pair: Pair = field(init=False)
 
     def __post_init__(self) -> None:
         scene, capture = self.command.split("/")
         self._scene, self._capture = SCENES[scene], Capture(capture)
         self._words = (*_NEXT, *self._scene.words)
         self._striker = Striker(self.folder)
-        self._pair = self._through({})
-        sync_scenes.prepare(self._pair, self._capture)
-        sync_scenes.write(self._pair, self._scene)
+        self.pair = self._through({})
+        sync_scenes.prepare(self.pair, self._capture)
+        sync_scenes.write(self.pair, self._scene)
         before = self._take()
         ended = self._run(self._words)
         self.steps = ended.steps
-        wrong = [*self._well(ended), *sync_aftermath.at_the_end(self._pair, before, self._take())]
+        wrong = [*self._well(ended), *sync_aftermath.at_the_end(self.pair, before, self._take())]
         if before.source.rows == before.destination.rows:
             wrong.append("there was nothing to do")
         # What is broken shows only when it dies.
@@ -94,14 +95,14 @@ class Stage:
     def die(self, fault: Fault, moment: Moment) -> Outcome:
         """A pass, with a fault at one step, and the next ones without."""
         began = time.monotonic()
-        sync_scenes.write(self._pair, self._scene)
+        sync_scenes.write(self.pair, self._scene)
         before = self._take()
         with ExitStack() as stack:
             ended = self._struck(fault, moment, stack)
             heal(self.lab)
             found = self._told(fault, ended)
             if ended.reached is not None:
-                found += [f"at once: {what}" for what in sync_aftermath.at_once(self._pair, before, self._take())]
+                found += [f"at once: {what}" for what in sync_aftermath.at_once(self.pair, before, self._take())]
             if ended.reached is not None and not found:
                 found += self._next(fault, before)
         return Outcome(ended.reached, tuple(found), time.monotonic() - began)
@@ -162,7 +163,7 @@ class Stage:
         return Pair(**dsns)
 
     def _take(self) -> Picture:
-        return sync_aftermath.take(self._pair, self._capture)
+        return sync_aftermath.take(self.pair, self._capture)
 
     @property
     def _silence_s(self) -> float:
@@ -178,7 +179,9 @@ class Stage:
         """What is wrong with how a pass ended that something happened to."""
         if any(region.app_password in ended.said + ended.complained for region in self.lab.state.regions.values()):
             return ["it showed a password"]
-        if ended.reached is None or ((fault.order == "kill" or fault.dead) and ended.status == -signal.SIGKILL):
+        if ended.reached is None:
+            return self._well(ended)
+        if (fault.order == "kill" or fault.dead) and ended.status == -signal.SIGKILL:
             return []
         if fault.order != "kill" and not fault.dead and not self._well(ended):
             # It was done, or did not need what it lost.
@@ -195,15 +198,15 @@ class Stage:
         while _BUSY in (ended := self._run(_NEXT)).complained and ended.status == 0:
             busy += 1
             if time.monotonic() > deadline:
-                return [f"next pass: nobody lets it in: {'; '.join(sync_aftermath.left(self._pair))}"]
-        found = self._well(ended) + sync_aftermath.at_the_end(self._pair, before, self._take())
+                return [f"next pass: nobody lets it in: {'; '.join(sync_aftermath.left(self.pair))}"]
+        found = self._well(ended) + sync_aftermath.at_the_end(self.pair, before, self._take())
         further = self._run(_NEXT)
         written = _WRITTEN.search(further.said)
         if self._well(further) or written is None or any(map(int, written.groups())):
             found.append(f"the pass after it: {further.status}: {further.said}{further.complained}")
         if fault.dead and _side(fault) == "destination" and not busy:
             found.append("the destination knew at once that nobody was there any more")
-        while (left := sync_aftermath.left(self._pair)) and time.monotonic() < deadline:
+        while (left := sync_aftermath.left(self.pair)) and time.monotonic() < deadline:
             time.sleep(_STEP_S)  # the poll's step
         return [f"next pass: {what}" for what in found] + [f"left behind: {what}" for what in left]
 

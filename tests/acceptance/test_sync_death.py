@@ -1,0 +1,118 @@
+"""Passes of pgsync die, lose a server, the link or an answer, and the next one goes on. All steps: `make faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from accountdb.compare.model import Unwatched
+from accountdb.errors import AccountdbError
+from accountdb.sync import passes, watermark
+from accountdb.sync.capture import Capture
+from accountdb.sync.config import Job
+from accountdb.sync.passes import PassOptions, run_pass
+from proof import sync_scenes
+from proof.striking import Moment
+from proof.sync_dying import FAULTS, Stage
+from proof.sync_scenes import JOB, SCENES
+from tests.conftest import make_lab, run_sql, value
+
+FIRST = [
+    # Half of the tied tables are filled, or an index is not there yet.
+    ("kill", Moment(1, "destination: CREATE INDEX")),
+    ("crash-destination", Moment(2, "destination: DROP INDEX", back=True)),
+    ("cut-source", Moment(9, "source: read")),
+    ("lost", Moment(1, "destination: COMMIT")),
+]
+CHANGES = [
+    ("crash-source", Moment(3, "destination: copy_to")),
+    ("cut-destination", Moment(5, "destination: copy_to", back=True)),
+    # Constraints are loose and triggers off; then the watermark has moved, and the source does not know it.
+    ("kill", Moment(2, "destination: INSERT INTO accountdb.sync_watermark")),
+    ("lost", Moment(1, "destination: COMMIT")),
+    ("kill", Moment(1, "source: INSERT INTO accountdb.change_reader")),
+    ("crash-source", Moment(2, "source: DELETE FROM accountdb.change_log")),
+]
+ONCE = [
+    ("cut-source", Moment(1, "source: fetch")),
+    ("crash-destination", Moment(1, 'destination: DELETE FROM "public"."users"', back=True)),
+    # One group is done, the other is not.
+    ("kill", Moment(5, "destination: INSERT INTO accountdb.sync_watermark")),
+]
+CASES = [("first/xmin", *one) for one in FIRST] + [("changes/log", *one) for one in CHANGES]
+CASES += [("once/xmin", *one) for one in ONCE]
+
+Stages = Callable[..., Stage]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+    """The command on its stage, made once; all on one lab."""
+    # What nobody has waited for is lost in a crash: the log is not written behind anybody's back.
+    settings = {"wal_writer_delay": "10s"}
+    running = make_lab(tmp_path_factory.mktemp("sync-death") / "lab", "pgsync", settings)
+    known: dict[str, Stage] = {}
+
+    def stage(command: str) -> Stage:
+        if command not in known:
+            known[command] = Stage(running, command, tmp_path_factory.mktemp("death"), hasty=True)
+        return known[command]
+
+    yield stage
+    running.down()
+
+
+def assert_proved(stage: Stage, fault: str, moment: Moment) -> None:
+    outcome = stage.die(FAULTS[fault], moment)
+    assert outcome.faults == ()
+    assert outcome.reached is not None, "there was no such step"
+
+
+@pytest.mark.parametrize(("command", "fault", "moment"), CASES)
+def test_a_pass_that_died_leaves_whole_states_and_the_next_one_goes_on(
+    stages: Stages, command: str, fault: str, moment: Moment
+) -> None:
+    assert_proved(stages(command), fault, moment)
+
+
+@pytest.mark.parametrize("capture", Capture)
+def test_a_source_that_forgets_in_a_crash_had_nothing_of_it_applied(
+    stages: Stages, capture: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was rolled back, or committed without waiting, may be forgotten, and its transaction id given again."""
+    stage = stages(f"first/{capture.value}")
+    job = Job.model_validate(stage.pair.document)
+    sync_scenes.write(stage.pair, SCENES["first"])
+    run_pass(JOB, job, PassOptions(), Unwatched())
+    insert = "INSERT INTO users (username, password) VALUES (%s, 'x')"
+    run_sql(
+        stage.pair.source,
+        "DO $$ BEGIN INSERT INTO users (username, password) VALUES ('a', 'x');"
+        " RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN ROLLBACK; END $$",
+    )
+    run_sql(
+        stage.pair.source,
+        "DO $$ BEGIN SET LOCAL synchronous_commit = off;"
+        " INSERT INTO users (username, password) VALUES ('fleeting', 'x'); END $$",
+    )
+
+    def crash(*words: Any) -> None:
+        monkeypatch.undo()
+        stage.lab.kill("global")
+        stage.lab.start("global")
+        watermark.move(*words)
+
+    monkeypatch.setattr(passes, "move", crash)
+    with suppress(AccountdbError):
+        run_pass(JOB, job, PassOptions(), Unwatched())
+    for number in range(6):
+        run_sql(stage.pair.source, insert, f"later{number}")
+    run_pass(JOB, job, PassOptions(), Unwatched())
+    here, there = (
+        value(dsn, "SELECT array_agg(username ORDER BY username) FROM users")
+        for dsn in (stage.pair.source, stage.pair.destination)
+    )
+    assert set(here) == set(there)
