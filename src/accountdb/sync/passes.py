@@ -74,6 +74,8 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
                 target.execute(block(STATE, "make"))
             row = target.execute(block(PREFLIGHT, "identity")).fetchone()
             assert row is not None
+        if not options.dry_run:
+            _register(name, job, source, str(row[0]), tables)
         with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
             run = _Pass(name, job, options, moment, target, marks, watch)
             run.check()
@@ -121,6 +123,16 @@ def _chosen(name: str, job: Job, options: PassOptions, source: Connection, targe
     return tuple(table for table in tables if not options.tables or table.name[1] in options.tables)
 
 
+def _register(name: str, job: Job, source: Connection, target: str, tables: Sequence[SyncTable]) -> None:
+    """Have the log kept for this job: while its first pass is under way, others may let go of what they have read."""
+    names = [table.name for table in tables if table.capture is Capture.LOG]
+    if names:
+        schemas, tables_ = ([name[n] for name in names] for n in (0, 1))
+        with named(SOURCE, job.source.dsn):
+            values = {"job": name, "target": target, "schemas": schemas, "tables": tables_}
+            source.execute(block(SOURCE_SQL, "register"), values)
+
+
 @dataclass
 class _Pass:
     """A pass under way. ``counts`` are of the groups that are done."""
@@ -139,7 +151,7 @@ class _Pass:
     def check(self) -> None:
         """Raises Refused where the source is not what the target was synced from."""
         if not self.options.once:
-            reach = {name: self.source.reach(name, mark.snapshot, log=False) for name, mark in self.marks.items()}
+            reach = {name: self.source.reach(name, mark.snapshot, reader=None) for name, mark in self.marks.items()}
             check_history(self.name, self.marks, self.source.identity, reach)
 
     def group(self, tables: Sequence[SyncTable]) -> None:
@@ -163,8 +175,8 @@ class _Pass:
         if self.options.once:
             return "asked for"
         mark = self.marks.get(table.name)
-        log = table.capture is Capture.LOG
-        reach = self.source.reach(table.name, mark.snapshot, log=log) if mark else None
+        reader = self.name if table.capture is Capture.LOG else None
+        reach = self.source.reach(table.name, mark.snapshot, reader=reader) if mark else None
         return why_full(table, self.job.policy, mark, reach)
 
     def _apply(self, tables: Sequence[SyncTable], whole: set[Name]) -> None:

@@ -71,12 +71,14 @@ class Source:
             session.keep_alive(conn)
             conn.execute(block(FILE, "write"))
 
-    def reach(self, name: Name, since: str, *, log: bool) -> Reach:
-        """What has become of an older snapshot."""
+    def reach(self, name: Name, since: str, *, reader: str | None) -> Reach:
+        """What has become of an older snapshot. ``reader`` is the job whose log it is, None where there is none."""
         values = {"schema": name[0], "table": name[1], "since": since}
         with self._named():
             end, distance = _one(self.conn, "reach", values)
-            logged = bool(log and _one(self.conn, "log_reaches", values)[0])
+            logged = reader is not None and bool(
+                _one(self.conn, "log_reaches", {**values, "job": reader, "target": self.target})[0]
+            )
         return Reach(int(end), int(distance), self.now, logged)
 
     def logged(self, table: SyncTable, since: str) -> Changes:

@@ -24,10 +24,15 @@ SELECT pg_catalog.pg_snapshot_xmax(%(since)s::pg_snapshot)::text::numeric,
            - pg_catalog.pg_snapshot_xmin(%(since)s::pg_snapshot)::text::numeric;
 
 -- log_reaches --
--- Whether the log of a table holds everything that is not in an older snapshot.
+-- Whether the log of a table holds everything that is not in an older snapshot: since the triggers were there, and
+-- kept for this reader, which has never told that it was further. A destination may have gone back, by a restore.
 SELECT EXISTS (SELECT FROM accountdb.change_capture AS c
                WHERE c.table_schema = %(schema)s AND c.table_name = %(table)s
-                 AND pg_catalog.pg_visible_in_snapshot(c.complete_from, %(since)s::pg_snapshot));
+                 AND pg_catalog.pg_visible_in_snapshot(c.complete_from, %(since)s::pg_snapshot))
+   AND EXISTS (SELECT FROM accountdb.change_reader AS r
+               WHERE r.job = %(job)s AND r.destination = %(target)s
+                 AND r.table_schema = %(schema)s AND r.table_name = %(table)s
+                 AND pg_catalog.pg_snapshot_xmin(r.passed) <= pg_catalog.pg_snapshot_xmin(%(since)s::pg_snapshot));
 
 -- logged --
 -- How much the log has since an older snapshot, and whether the table was emptied as a whole.
@@ -65,6 +70,13 @@ SELECT pg_catalog.count(*) FROM {table} AS t;
 
 -- any --
 SELECT EXISTS (SELECT FROM {table});
+
+-- register --
+-- Before the first snapshot of this reader, so that nobody lets go of what it will have to read after it.
+INSERT INTO accountdb.change_reader (job, destination, table_schema, table_name, passed)
+SELECT %(job)s, %(target)s, t.schema, t.name, pg_catalog.pg_current_snapshot()
+FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS t (schema, name)
+ON CONFLICT (job, destination, table_schema, table_name) DO NOTHING;
 
 -- passed --
 -- What this reader has applied: the log behind it may go when all have.
