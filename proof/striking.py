@@ -125,7 +125,7 @@ def _attend(
     while wait([pipe], timeout=max(began + patience_s - time.monotonic(), 0)):
         try:
             told = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             break
         if not isinstance(told, str):
             steps = tuple(told)

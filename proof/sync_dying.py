@@ -78,10 +78,10 @@ class Stage:
         self.pair = self._through({})
         sync_scenes.prepare(self.pair, self._capture)
         sync_scenes.write(self.pair, self._scene)
-        before = self._take()
+        before = self.take()
         ended = self._run(self._words)
         self.steps = ended.steps
-        wrong = [*self._well(ended), *sync_aftermath.at_the_end(self.pair, before, self._take())]
+        wrong = [*self._well(ended), *sync_aftermath.at_the_end(self.pair, before, self.take())]
         if before.source.rows == before.destination.rows:
             wrong.append("there was nothing to do")
         # What is broken shows only when it dies.
@@ -96,13 +96,13 @@ class Stage:
         """A pass, with a fault at one step, and the next ones without."""
         began = time.monotonic()
         sync_scenes.write(self.pair, self._scene)
-        before = self._take()
+        before = self.take()
         with ExitStack() as stack:
             ended = self._struck(fault, moment, stack)
             heal(self.lab)
             found = self._told(fault, ended)
             if ended.reached is not None:
-                found += [f"at once: {what}" for what in sync_aftermath.at_once(self.pair, before, self._take())]
+                found += [f"at once: {what}" for what in sync_aftermath.at_once(self.pair, before, self.take())]
             if ended.reached is not None and not found:
                 found += self._next(fault, before)
         return Outcome(ended.reached, tuple(found), time.monotonic() - began)
@@ -162,7 +162,8 @@ class Stage:
         }
         return Pair(**dsns)
 
-    def _take(self) -> Picture:
+    def take(self) -> Picture:
+        """Look at both sides."""
         return sync_aftermath.take(self.pair, self._capture)
 
     @property
@@ -199,12 +200,13 @@ class Stage:
             busy += 1
             if time.monotonic() > deadline:
                 return [f"next pass: nobody lets it in: {'; '.join(sync_aftermath.left(self.pair))}"]
-        found = self._well(ended) + sync_aftermath.at_the_end(self.pair, before, self._take())
+        found = self._well(ended) + sync_aftermath.at_the_end(self.pair, before, self.take())
         further = self._run(_NEXT)
         written = _WRITTEN.search(further.said)
         if self._well(further) or written is None or any(map(int, written.groups())):
             found.append(f"the pass after it: {further.status}: {further.said}{further.complained}")
-        if fault.dead and _side(fault) == "destination" and not busy:
+        # In a hurry it may have been gone before anybody came.
+        if fault.dead and _side(fault) == "destination" and not busy and not self.hasty:
             found.append("the destination knew at once that nobody was there any more")
         while (left := sync_aftermath.left(self.pair)) and time.monotonic() < deadline:
             time.sleep(_STEP_S)  # the poll's step
