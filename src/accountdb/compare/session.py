@@ -22,6 +22,8 @@ from accountdb.sql import block
 
 FILE = "compare/compare.sql"
 
+_AGAIN = "check that the server runs and can be reached, then run it again"
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -87,8 +89,7 @@ def named(name: str, dsn: str) -> Iterator[None]:
         found = told(error, dsn)
         # Without a state it is libpq that has found out; else the server told that it ends, or is not there yet.
         lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "57P").startswith(("57P", "08"))
-        again = "check that the server runs and can be reached, then run it again"
-        raise AccountdbError(f"{name}: {found.message}", hint=again if lost else found.hint) from error
+        raise AccountdbError(f"{name}: {found.message}", hint=_AGAIN if lost else found.hint) from error
 
 
 def prepare(conn: Connection) -> None:
@@ -134,7 +135,7 @@ def at_one_snapshot(
         first, *others = together(opened, range(jobs))
         with named(name, dsn):
             if snapshot is not None:
-                first.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                _look_at(first, name, snapshot)
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
                 first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
@@ -148,6 +149,14 @@ def at_one_snapshot(
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
         yield _region(name, dsn, [first, *others])
+
+
+def _look_at(conn: Connection, name: str, snapshot: str) -> None:
+    try:
+        conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+    except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
+        # By the version: before 16 the other one.
+        raise AccountdbError(f"{name}: the session whose snapshot is read has been lost", hint=_AGAIN) from None
 
 
 @contextmanager
