@@ -109,6 +109,8 @@ def _sweep(stage: Stage, name: str, options: argparse.Namespace) -> int:
             print(f"{stage.command}, {name} at step {where}{back} ({outcome.reached}): FAILED", flush=True)
             for what in outcome.faults[:_SHOWN]:
                 print(f"  {what}", flush=True)
+    if not count:
+        return 0
     told = ", ".join(f"{number} {what}" for what, number in count.items())
     seconds = time.monotonic() - began
     print(f"{options.mode}, {stage.command}, {name}: of {len(stage.steps)} steps {told}, {seconds:.0f} s", flush=True)

@@ -66,14 +66,13 @@ class Picture:
     needed: Mapping[str, Counter[Entry]]
 
 
-def take(pair: Pair, capture: Capture) -> Picture:
-    """Look at both sides."""
+def take(pair: Pair, capture: Capture, patience_s: float = 20.0) -> Picture:
+    """Look at both sides. ``patience_s``: so long a session that is dead may still hold a table of the destination."""
     with (
         connect(pair.source, autocommit=True, application="accountdb proof") as source,
         connect(pair.destination, autocommit=True, application="accountdb proof") as destination,
     ):
-        # Who still holds a table keeps the next pass away too.
-        destination.execute("SET lock_timeout = '20s'")
+        destination.execute("SELECT set_config('lock_timeout', %s, false)", (f"{patience_s:.0f}s",))
         marks: dict[str, str] = {}
         found = destination.execute("SELECT to_regclass('accountdb.sync_watermark') IS NOT NULL").fetchone()
         if found and found[0]:

@@ -44,7 +44,9 @@ HASTY_S = 10.0
 _HASTY = {"keepalives_idle": "1", "keepalives_interval": "1", "keepalives_count": "3", "tcp_user_timeout": "3000"}
 # What restarting, forking and a busy machine may add.
 _SLACK_S = 15.0
-# Two that wait a minute are enough for each: while rows are on their way, and at the end.
+# Each waits a minute, and in every scene for the same connections: while rows are on their way, and while one side
+# waits for the other.
+_SILENT_IN = "changes/log"
 _SILENT = {
     "source": (Moment(1, "source: read"), Moment(1, "source: COPY (SELECT")),
     "destination": (Moment(2, "destination: copy_to"), Moment(1, "destination: INSERT INTO accountdb.sync_watermark")),
@@ -89,8 +91,10 @@ class Stage:
             raise SystemExit(f"pgsync, {self.command}, without a fault: {'; '.join(wrong)}")
 
     def moments(self, fault: Fault, most: int | None) -> Iterable[Moment]:
-        """All steps at which to die of ``fault``, or so many of them; few where each takes a minute."""
-        return _SILENT[_side(fault)] if fault.silent else share(len(self.steps), most)
+        """All steps at which to die of ``fault``, or so many of them; two of one scene where each takes a minute."""
+        if fault.silent:
+            return _SILENT[_side(fault)] if self.command == _SILENT_IN else ()
+        return share(len(self.steps), most)
 
     def die(self, fault: Fault, moment: Moment) -> Outcome:
         """A pass, with a fault at one step, and the next ones without."""
@@ -102,7 +106,9 @@ class Stage:
             heal(self.lab)
             found = self._told(fault, ended)
             if ended.reached is not None:
-                found += [f"at once: {what}" for what in sync_aftermath.at_once(self.pair, before, self.take())]
+                found += self._kept_out(fault)
+                now = self.take(self._patience_s(fault))
+                found += [f"at once: {what}" for what in sync_aftermath.at_once(self.pair, before, now)]
             if ended.reached is not None and not found:
                 found += self._next(fault, before)
         return Outcome(ended.reached, tuple(found), time.monotonic() - began)
@@ -129,8 +135,8 @@ class Stage:
             if moment.back:
                 heal(self.lab)
 
-        patience = self._silence_s + _SLACK_S if fault.silent else PATIENCE_S
-        return self._run(self._words, fault, moment, ports, strike, patience)
+        patience_s = self._patience_s(fault) if fault.silent else PATIENCE_S
+        return self._run(self._words, fault, moment, ports, strike, patience_s)
 
     def _run(
         self,
@@ -162,13 +168,14 @@ class Stage:
         }
         return Pair(**dsns)
 
-    def take(self) -> Picture:
+    def take(self, patience_s: float = _SLACK_S) -> Picture:
         """Look at both sides."""
-        return sync_aftermath.take(self.pair, self._capture)
+        return sync_aftermath.take(self.pair, self._capture, patience_s)
 
-    @property
-    def _silence_s(self) -> float:
-        return HASTY_S if self.hasty else SILENCE_S
+    def _patience_s(self, fault: Fault) -> float:
+        """How long what a dead pass holds may keep others away."""
+        silence_s = HASTY_S if self.hasty else SILENCE_S
+        return _SLACK_S + (silence_s if fault.silent else 0.0)
 
     def _well(self, ended: Ended) -> list[str]:
         """What is wrong with a pass that nothing happened to."""
@@ -192,12 +199,18 @@ class Stage:
             return []
         return [f"ended with {ended.status} and told:\n{ended.complained[-4000:]}"]
 
+    def _kept_out(self, fault: Fault) -> list[str]:
+        """Where the destination cannot know yet that a pass is dead, the next one says that it is at work."""
+        # In a hurry the destination may have found out before anybody comes.
+        if self.hasty or not fault.dead or _side(fault) != "destination":
+            return []
+        ended = self._run(_NEXT)
+        return [] if ended.status == 0 and _BUSY in ended.complained else [f"{ended.said}{ended.complained}"]
+
     def _next(self, fault: Fault, before: Picture) -> list[str]:
         """The next pass goes on where this one was, and after it there is nothing to do."""
-        deadline = time.monotonic() + (self._silence_s if fault.silent else 0.0) + _SLACK_S
-        busy = 0
+        deadline = time.monotonic() + self._patience_s(fault)
         while _BUSY in (ended := self._run(_NEXT)).complained and ended.status == 0:
-            busy += 1
             if time.monotonic() > deadline:
                 return [f"next pass: nobody lets it in: {'; '.join(sync_aftermath.left(self.pair))}"]
         found = self._well(ended) + sync_aftermath.at_the_end(self.pair, before, self.take())
@@ -205,9 +218,6 @@ class Stage:
         written = _WRITTEN.search(further.said)
         if self._well(further) or written is None or any(map(int, written.groups())):
             found.append(f"the pass after it: {further.status}: {further.said}{further.complained}")
-        # In a hurry it may have been gone before anybody came.
-        if fault.dead and _side(fault) == "destination" and not busy and not self.hasty:
-            found.append("the destination knew at once that nobody was there any more")
         while (left := sync_aftermath.left(self.pair)) and time.monotonic() < deadline:
             time.sleep(_STEP_S)  # the poll's step
         return [f"next pass: {what}" for what in found] + [f"left behind: {what}" for what in left]
