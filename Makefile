@@ -4,7 +4,7 @@
 #   make test                           all tests, on real servers
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
-#   make faults [STEPS=all] [MODE=...]  merge, undo and diff die at every step and are run again (hours)
+#   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
 #   make bench                          what a guard, a comparison and a merge cost (bars and figures)
 #
@@ -53,7 +53,8 @@ proof: env
 
 faults: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
-	@$(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS)
+	@$(BIN)/python -m proof.death --mode pgsync --steps $(STEPS)
+	@if [ "$(MODE)" != pgsync ]; then $(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS); fi
 
 follow: env
 	@$(BIN)/python -m proof.following --passes $(PASSES)

@@ -22,6 +22,8 @@ from accountdb.sql import block
 
 FILE = "compare/compare.sql"
 
+_AGAIN = "check that the server runs and can be reached, then run it again"
+
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
@@ -85,9 +87,9 @@ def named(name: str, dsn: str) -> Iterator[None]:
         raise Refused(f"{name}: {found.message}", hint=hint) from error
     except psycopg.Error as error:
         found = told(error, dsn)
-        lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-        again = "check that the server runs and can be reached, then run it again"
-        raise AccountdbError(f"{name}: {found.message}", hint=again if lost else found.hint) from error
+        # Without a state it is libpq that has found out; else the server told that it ends, or is not there yet.
+        lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "57P").startswith(("57P", "08"))
+        raise AccountdbError(f"{name}: {found.message}", hint=_AGAIN if lost else found.hint) from error
 
 
 def prepare(conn: Connection) -> None:
@@ -105,29 +107,35 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(name, dsn, autocommit=True))
+            return stack.enter_context(_prepared(name, dsn, None, autocommit=True))
 
         yield _region(name, dsn, together(opened, range(connections)))
 
 
 @contextmanager
 def at_one_snapshot(
-    name: str, dsn: str, tables: Sequence[sql.Identifier], jobs: int, snapshot: str | None = None
+    name: str,
+    dsn: str,
+    tables: Sequence[sql.Identifier],
+    jobs: int,
+    snapshot: str | None = None,
+    *,
+    option: str | None = None,
 ) -> Iterator[Region]:
     """A region with ``jobs`` connections that see one and the same moment, reading only.
 
     ``tables`` are locked against being rewritten, by the lock that every query takes. ``snapshot`` is one
-    that another session has exported; None: of now.
+    that another session has exported; None: of now. ``option`` is how messages call the DSN; None: --NAME.
     """
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(name, dsn, autocommit=False))
+            return stack.enter_context(_prepared(name, dsn, option, autocommit=False))
 
         first, *others = together(opened, range(jobs))
         with named(name, dsn):
             if snapshot is not None:
-                first.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                _look_at(first, name, snapshot)
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
                 first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
@@ -143,10 +151,18 @@ def at_one_snapshot(
         yield _region(name, dsn, [first, *others])
 
 
+def _look_at(conn: Connection, name: str, snapshot: str) -> None:
+    try:
+        conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+    except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
+        # By the version: before 16 the other one.
+        raise AccountdbError(f"{name}: the session whose snapshot is read has been lost", hint=_AGAIN) from None
+
+
 @contextmanager
-def _prepared(name: str, dsn: str, *, autocommit: bool) -> Iterator[Connection]:
+def _prepared(name: str, dsn: str, option: str | None, *, autocommit: bool) -> Iterator[Connection]:
     # Closed and no more: what only reads has nothing to commit.
-    with closing(connect(dsn, name=f"--{name}", autocommit=autocommit)) as conn:
+    with closing(connect(dsn, name=option or f"--{name}", autocommit=autocommit)) as conn:
         with named(name, dsn):
             prepare(conn)
         if not autocommit:

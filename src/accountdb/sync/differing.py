@@ -25,8 +25,8 @@ def differing(
     )
     tables = [table.identifier]
     with (
-        at_one_snapshot(SOURCE, source_dsn, tables, 1, snapshot) as a,
-        at_one_snapshot(DESTINATION, target_dsn, tables, 1) as b,
+        at_one_snapshot(SOURCE, source_dsn, tables, 1, snapshot, option=SOURCE) as a,
+        at_one_snapshot(DESTINATION, target_dsn, tables, 1, option=DESTINATION) as b,
     ):
         kind = negotiate(a, b, None)
         parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, watch)

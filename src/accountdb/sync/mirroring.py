@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from accountdb.compare.model import Key
+from accountdb.compare.session import named
 from accountdb.compare.spool import Spool
 from accountdb.errors import Refused
 from accountdb.sync.capture import Capture
 from accountdb.sync.differing import differing
 from accountdb.sync.grouping import groups
-from accountdb.sync.model import Counts, Name, SyncTable
+from accountdb.sync.model import DESTINATION, Counts, Name, SyncTable
 from accountdb.sync.run import Run
 from accountdb.sync.target import FILL_FROM, StrangerError, Target, writing
 from accountdb.sync.watermark import Watermark
@@ -86,7 +87,7 @@ class Mirroring:
             whole = changes.emptied
             if not whole:
                 return _Plan(table, log=mark if changes.rows else None)
-        if whole and Target(run.target, run.job.destination.dsn).empty(table):
+        if whole and self._empty(table):
             return _Plan(table, fill=True)
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
@@ -96,6 +97,11 @@ class Mirroring:
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
+
+    def _empty(self, table: SyncTable) -> bool:
+        dsn = self.run.job.destination.dsn
+        with named(DESTINATION, dsn):
+            return Target(self.run.target, dsn).empty(table)
 
     def _bring(self, target: Target, plan: _Plan, counts: Counts) -> bool:
         """Whether rows were staged, of which some may have to be deleted."""

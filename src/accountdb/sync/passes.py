@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from accountdb.errors import UsageError
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.sql import block
+from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job, Policy
 from accountdb.sync.mergeable import check_job, check_mergeable, ledgers
 from accountdb.sync.merging import Merging
@@ -22,6 +23,7 @@ from accountdb.sync.model import DESTINATION, SOURCE, PassOptions, Receipt, Sync
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.preflight import preflight
 from accountdb.sync.run import Run
+from accountdb.sync.source import FILE as SOURCE_SQL
 from accountdb.sync.source import at_snapshot
 from accountdb.sync.watermark import FILE as STATE
 from accountdb.sync.watermark import read_watermarks
@@ -43,11 +45,13 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
         target = stack.enter_context(
             connect(job.destination.dsn, name=DESTINATION, autocommit=True, application="pgsync")
         )
+        with named(SOURCE, job.source.dsn):
+            session.keep_alive(source)
         with named(DESTINATION, job.destination.dsn):
             prepare(target)
             if not _alone(target, name):
                 return None
-        if session.same_database(source, target):
+        if _same_database(job, source, target):
             raise UsageError(f"job {name}: source and destination are the same database", hint="they are two regions")
         tables = _chosen(name, job, options, source, target)
         also = _mergeable(name, tables, source, target) if job.policy is Policy.MERGE else ()
@@ -57,6 +61,8 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
                 target.execute(block(STATE, "make"))
             row = target.execute(block(PREFLIGHT, "identity")).fetchone()
             assert row is not None
+        if not options.dry_run:
+            _register(name, job, source, str(row[0]), [*tables, *also])
         with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
             run = Run(name, job, options, moment, target, marks, watch)
             run.check([*tables, *also])
@@ -97,8 +103,28 @@ def _alone(target: Connection, name: str) -> bool:
     return bool(row and row[0])
 
 
+def _same_database(job: Job, source: Connection, target: Connection) -> bool:
+    with named(SOURCE, job.source.dsn):
+        key = session.mark(source)
+    with named(DESTINATION, job.destination.dsn):
+        same = session.marked(target, key)
+    with named(SOURCE, job.source.dsn):
+        session.unmark(source, key)
+    return same
+
+
 def _chosen(name: str, job: Job, options: PassOptions, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
     if unknown := [table for table in options.tables if table not in job.tables]:
         raise UsageError(f"job {name} has no table {', '.join(unknown)}", hint=f"it has {', '.join(job.tables)}")
     tables = preflight(name, job, source, target)
     return tuple(table for table in tables if not options.tables or table.name[1] in options.tables)
+
+
+def _register(name: str, job: Job, source: Connection, target: str, tables: Sequence[SyncTable]) -> None:
+    """Have the log kept for this job: while its first pass is under way, others may let go of what they have read."""
+    names = [table.name for table in tables if table.capture is Capture.LOG]
+    if names:
+        schemas, tables_ = ([name[n] for name in names] for n in (0, 1))
+        with named(SOURCE, job.source.dsn):
+            values = {"job": name, "target": target, "schemas": schemas, "tables": tables_}
+            source.execute(block(SOURCE_SQL, "register"), values)

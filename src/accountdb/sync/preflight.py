@@ -169,20 +169,20 @@ def _with_rights(
     one: SyncTable, deletes: bool, source: Connection, target: Connection, problems: Problems
 ) -> SyncTable:
     names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
+    rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if deletes else [])]
     hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
+    row = target.execute(block(FILE, "writable"), {**names, "rights": rights}).fetchone()
+    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
     if hidden:
         problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
-    rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if deletes else [])]
-    row = target.execute(block(FILE, "writable"), {**names, "rights": rights}).fetchone()
     assert row is not None
     lacking, owned, filtered, partitioned = row
-    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
     sides = frozenset(side for side, found in ((SOURCE, cut and cut[0]), (DESTINATION, partitioned)) if found)
     if lacking:
         problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
     if filtered:
         problems.refused.append(f"{one.title}: row security hides rows of the destination from this role")
-    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
     if rewriting and not owned:
         problems.refused.append(
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"

@@ -84,6 +84,7 @@ class Run:
         if self.options.dry_run:
             return
         moment = self.source
+        moment.outlast_crash()
         for table in tables:
             shape = shape_of(table, self.job.policy)
             mark = Watermark(table.capture, moment.snapshot, moment.identity, shape, moment.taken_at)

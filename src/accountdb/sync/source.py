@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,8 @@ from psycopg import Copy, sql
 from accountdb.catalog.tables import Column
 from accountdb.compare.model import Key
 from accountdb.compare.session import named, prepare
-from accountdb.pg.connect import Connection
+from accountdb.pg import session
+from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
@@ -41,7 +42,11 @@ class Changes:
 
 @dataclass(frozen=True)
 class Source:
-    """One snapshot of the source. ``target`` is the database that is synced, ``exported`` lets others see the same."""
+    """One snapshot of the source. ``target`` is the database that is synced, ``exported`` lets others see the same.
+
+    ``log_end``: all that the snapshot sees stands before it in the write-ahead log. None for a standby: it
+    shows nothing that a crash takes.
+    """
 
     conn: Connection = field(repr=False)
     dsn: str = field(repr=False)
@@ -51,6 +56,23 @@ class Source:
     now: int
     taken_at: datetime
     exported: str
+    log_end: str | None
+
+    def outlast_crash(self) -> None:
+        """Return when a crash of the source takes back nothing that this snapshot sees.
+
+        A commit that does not wait for the log, or a rollback, may be forgotten, and its transaction id given
+        once more: to one that would be taken for an old one. What nobody else has waited for, this waits for.
+        """
+        if self.log_end is None:
+            return
+        with self._named():
+            (written,) = _one(self.conn, "written", {"end": self.log_end})
+        if written:
+            return
+        with closing(connect(self.dsn, name=SOURCE, autocommit=True, application="pgsync")) as conn, self._named():
+            session.keep_alive(conn)
+            conn.execute(block(FILE, "write"))
 
     def reach(self, job: str, table: SyncTable, mark: Watermark) -> Reach:
         """What has become of a watermark's snapshot."""
@@ -214,14 +236,15 @@ def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         conn.autocommit = False
-        snapshot, now, taken_at = _one(conn, "moment")
+        snapshot, now, taken_at, log_end = _one(conn, "moment")
         (exported,) = _one(conn, "export")
         row = conn.execute(block(PREFLIGHT, "identity")).fetchone()
         assert row is not None
     try:
-        yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported)
+        yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported, log_end)
     finally:
-        if not conn.closed:
+        # What has been applied by now stands, and who still needs the source finds out that it is lost.
+        with suppress(psycopg.Error):
             conn.rollback()
             conn.read_only = None
             conn.isolation_level = None

@@ -199,7 +199,7 @@ class Target:
     ) -> int:
         """Load an empty table. ``large``: alone with it, its indexes afterwards. Returns how many rows it has."""
         with self._silent(table, _SILENT):
-            if large and table.owned:
+            if large and table.owned and not self._waited_for(table):
                 self._run("lock", table)
                 with indexes_later(self.conn, table.target):
                     self._receive(table, table.identifier, table.columns, rows, advance)
@@ -208,6 +208,12 @@ class Target:
                 self._receive(table, table.identifier, table.columns, rows, advance)
         row = self._run("count", table).fetchone()
         return int(row[0]) if row else 0
+
+    def _waited_for(self, table: SyncTable) -> bool:
+        """Whether something is checked only at the end: until then no index can be made."""
+        values = {"schema": table.name[0], "table": table.name[1]}
+        row = self.conn.execute(block(FILE, "waited_for"), values).fetchone()
+        return bool(row and row[0])
 
     @contextmanager
     def quiet(self, tables: Sequence[SyncTable]) -> Iterator[None]:
