@@ -6,6 +6,7 @@ direction: a round trip takes twice as long. It is the harder of the two ways to
 
 from __future__ import annotations
 
+from accountdb.contract.row_contract import ACCOUNT_TABLES
 from accountdb.lab import Lab
 from benchmarks.following import Pair
 from benchmarks.measure import Bars, Rounds
@@ -19,6 +20,7 @@ def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars) -> None:
     """Fill the empty users of ``pair`` through the link, in turn with and without latency."""
     port = running.region("cn").link_port
     rounds = Rounds()
+    pair.log(on=True)
     running.heal()
     for _ in range(runs):
         for name, latency in ((_NEAR, 0.0), (_FAR, LATENCY_MS)):
@@ -26,8 +28,9 @@ def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars) -> None:
             running.latency(latency)
             rounds.add(name, pair.sync("--once", through=port, inserted=rows).took)
             pair.check(rows)
-        # What a pass waits for whatever it carries.
-        rounds.add(_IDLE, pair.sync(through=port, read=0).took)
+        # What a pass waits for, whatever it carries.
+        pair.sync(tables=ACCOUNT_TABLES)
+        rounds.add(_IDLE, pair.sync(through=port, tables=ACCOUNT_TABLES, read=0).took)
     running.latency(0)
     rounds.tell()
     bars.at_most(f"{_FAR} / without", rounds.ratio(_FAR, _NEAR), SLOW_BAR)

@@ -92,8 +92,9 @@ def named(name: str, dsn: str) -> Iterator[None]:
 
 def prepare(conn: Connection) -> None:
     """Pin the settings that turn values into text, and have the server notice when nobody is there any more."""
-    conn.execute(block(FILE, "session"), {"local": False})
-    sessions.keep_alive(conn)
+    with sessions.pipelined(conn):
+        conn.execute(block(FILE, "session"), {"local": False})
+        sessions.keep_alive(conn)
     conn.adapters.register_loader("timestamptz", _NearestMoment)
     if not conn.autocommit:
         conn.commit()

@@ -26,10 +26,10 @@ from accountdb.sync.model import DESTINATION, SOURCE, Counts, Name, Receipt, Syn
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.preflight import preflight
 from accountdb.sync.source import FILE as SOURCE_SQL
-from accountdb.sync.source import Source, at_snapshot
+from accountdb.sync.source import Changes, Source, at_snapshot
 from accountdb.sync.target import FILL_FROM, StrangerError, Target, writing
 from accountdb.sync.watermark import FILE as STATE
-from accountdb.sync.watermark import Watermark, check_history, move, read_watermarks, shape_of, why_full
+from accountdb.sync.watermark import Reach, Watermark, check_history, move, read_watermarks, shape_of, why_full
 
 Stop = Callable[[], bool]
 
@@ -63,7 +63,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             session.keep_alive(target)
             if not _alone(target, name):
                 return None
-        if session.same_database(source, target):
+        if session.same_database(target, source):
             raise UsageError(f"job {name}: source and destination are the same database", hint="they are two regions")
         tables = _chosen(name, job, options, source, target)
         with named(DESTINATION, job.destination.dsn):
@@ -74,7 +74,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             assert row is not None
         with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
             run = _Pass(name, job, options, moment, target, marks, watch)
-            run.check()
+            run.check(tables)
             for group in groups(tables):
                 if stop():
                     break
@@ -123,12 +123,17 @@ class _Pass:
     counts: dict[Name, Counts] = field(default_factory=dict)
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
+    reach: dict[Name, Reach] = field(default_factory=dict)
+    logged: dict[Name, Changes] = field(default_factory=dict)
 
-    def check(self) -> None:
+    def check(self, tables: Sequence[SyncTable]) -> None:
         """Raises Refused where the source is not what the target was synced from."""
         if not self.options.once:
-            reach = {name: self.source.reach(name, mark.snapshot, log=False) for name, mark in self.marks.items()}
-            check_history(self.name, self.marks, self.source.identity, reach)
+            log = {table.name for table in tables if table.capture is Capture.LOG}
+            self.reach = self.source.reach({name: mark.snapshot for name, mark in self.marks.items()}, log)
+            check_history(self.name, self.marks, self.source.identity, self.reach)
+            known = {name: self.marks[name].snapshot for name in log if name in self.marks}
+            self.logged = self.source.logged(known)
 
     def group(self, tables: Sequence[SyncTable]) -> None:
         """One group, in one transaction of the target."""
@@ -150,10 +155,7 @@ class _Pass:
     def _why_full(self, table: SyncTable) -> str | None:
         if self.options.once:
             return "asked for"
-        mark = self.marks.get(table.name)
-        log = table.capture is Capture.LOG
-        reach = self.source.reach(table.name, mark.snapshot, log=log) if mark else None
-        return why_full(table, self.job.policy, mark, reach)
+        return why_full(table, self.job.policy, self.marks.get(table.name), self.reach.get(table.name))
 
     def _apply(self, tables: Sequence[SyncTable], whole: set[Name]) -> None:
         counts = {table.name: Counts() for table in tables}
@@ -179,7 +181,7 @@ class _Pass:
         if mark is None and not self.job.snapshot:
             return _Plan(table)
         if not whole and table.capture is Capture.LOG and mark is not None:
-            changes = self.source.logged(table, mark.snapshot)
+            changes = self.logged[table.name]
             whole = changes.emptied
             if not whole:
                 return _Plan(table, log=mark if changes.rows else None)
@@ -207,7 +209,7 @@ class _Pass:
             return False
         self.watch.stage(table.title)
         if plan.fill:
-            large = self.source.count(table) >= FILL_FROM
+            large = self.source.has(table, FILL_FROM)
             with self.source.whole(table) as pieces:
                 counts.read = counts.inserted = target.fill(table, pieces, self.watch.advance, large=large)
             return False
@@ -263,7 +265,7 @@ class _Pass:
 
     def acknowledge(self, source: Connection) -> None:
         """Tell the source what has been applied, and let go of what every reader has passed."""
-        with named(SOURCE, self.job.source.dsn):
+        with named(SOURCE, self.job.source.dsn), session.pipelined(source):
             for table in self.done:
                 if table.capture is not Capture.LOG:
                     continue

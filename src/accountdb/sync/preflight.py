@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
 from accountdb.catalog.tables import Column, Table, read_tables
 from accountdb.errors import Refused, UsageError
+from accountdb.pg import session
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 from accountdb.sync.capture import Capture, captured
@@ -69,7 +73,9 @@ def preflight(name: str, job: Job, source: Connection, target: Connection) -> tu
         if not missing:
             found.append(_table(here[table], there[table], options, logged, problems))
     problems.check(name)
-    checked = [_with_rights(one, job, source, target, problems) for one in found]
+    with session.pipelined(source), session.pipelined(target):
+        asked = [_ask(one, job, source, target) for one in found]
+    checked = [_with_rights(one, answers, problems) for one, answers in zip(found, asked, strict=True)]
     row = target.execute(block(FILE, "state_rights")).fetchone()
     assert row is not None
     if not row[0]:
@@ -150,24 +156,41 @@ def _column(table: Table, name: str) -> Column:
     return column
 
 
-def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connection, problems: Problems) -> SyncTable:
+@dataclass(frozen=True)
+class _Answers:
+    """What the two sides say of one table."""
+
+    readable: Cursor[TupleRow]
+    partitioned: Cursor[TupleRow]
+    writable: Cursor[TupleRow]
+    rewriting: Cursor[TupleRow]
+
+
+def _ask(one: SyncTable, job: Job, source: Connection, target: Connection) -> _Answers:
     names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
-    hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
+    return _Answers(
+        source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)}),
+        source.execute(block(FILE, "partitioned"), names),
+        target.execute(block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}),
+        target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}),
+    )
+
+
+def _with_rights(one: SyncTable, answers: _Answers, problems: Problems) -> SyncTable:
+    hidden = [name for (name,) in answers.readable]
     if hidden:
         problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
-    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
-    row = target.execute(
-        block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}
-    ).fetchone()
+    row = answers.writable.fetchone()
     assert row is not None
     lacking, owned, filtered, partitioned = row
-    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
+    cut = answers.partitioned.fetchone()
     sides = frozenset(side for side, found in ((SOURCE, cut and cut[0]), (DESTINATION, partitioned)) if found)
     if lacking:
         problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
     if filtered:
         problems.refused.append(f"{one.title}: row security hides rows of the destination from this role")
-    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
+    rewriting = tuple(name for (name,) in answers.rewriting)
     if rewriting and not owned:
         problems.refused.append(
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"

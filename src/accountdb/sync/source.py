@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,10 +10,12 @@ from typing import Any
 
 import psycopg
 from psycopg import Copy, sql
+from psycopg.rows import TupleRow
 
 from accountdb.catalog.tables import Column
 from accountdb.compare.model import Key
 from accountdb.compare.session import named, prepare
+from accountdb.pg import session
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
@@ -49,21 +51,28 @@ class Source:
     taken_at: datetime
     exported: str
 
-    def reach(self, name: Name, since: str, *, log: bool) -> Reach:
-        """What has become of an older snapshot."""
-        values = {"schema": name[0], "table": name[1], "since": since}
-        with self._named():
-            end, distance = _one(self.conn, "reach", values)
-            logged = bool(log and _one(self.conn, "log_reaches", values)[0])
-        return Reach(int(end), int(distance), self.now, logged)
+    def reach(self, snapshots: Mapping[Name, str], log: Collection[Name]) -> dict[Name, Reach]:
+        """What has become of tables' older snapshots; of those in ``log`` also what the change log says."""
+        with self._named(), session.pipelined(self.conn):
+            asked = {
+                name: [
+                    self.conn.execute(block(FILE, question), {"schema": name[0], "table": name[1], "since": since})
+                    for question in ("reach", "log_reaches")[: 2 if name in log else 1]
+                ]
+                for name, since in snapshots.items()
+            }
+        told = {name: [_row(cursor) for cursor in cursors] for name, cursors in asked.items()}
+        return {
+            name: Reach(int(end), int(distance), self.now, bool(logged and logged[0][0]))
+            for name, ((end, distance), *logged) in told.items()
+        }
 
-    def logged(self, table: SyncTable, since: str) -> Changes:
-        """How many entries the log has since a snapshot."""
-        with self._named():
-            statement = sql.SQL(block(FILE, "logged")).format(since=sql.SQL(block(FILE, "since")))
-            row = self.conn.execute(statement, self._since(table, since)).fetchone()
-        assert row is not None
-        return Changes(*row)
+    def logged(self, tables: Mapping[Name, str]) -> dict[Name, Changes]:
+        """How many entries the log has of each table since a snapshot."""
+        statement = sql.SQL(block(FILE, "logged")).format(since=sql.SQL(block(FILE, "since")))
+        with self._named(), session.pipelined(self.conn):
+            asked = {name: self.conn.execute(statement, self._since(name, since)) for name, since in tables.items()}
+        return {name: Changes(*_row(cursor)) for name, cursor in asked.items()}
 
     def holds_rows(self, table: SyncTable) -> bool:
         """Whether the table has a row."""
@@ -72,11 +81,12 @@ class Source:
             row = self.conn.execute(statement).fetchone()
         return bool(row and row[0])
 
-    def count(self, table: SyncTable) -> int:
-        """How many rows the table has."""
+    def has(self, table: SyncTable, rows: int) -> bool:
+        """Whether the table has so many rows. Looks at no more of them."""
         with self._named():
-            row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.origin)).fetchone()
-        return int(row[0]) if row else 0
+            statement = sql.SQL(block(FILE, "some")).format(table=table.origin, rows=sql.Literal(rows))
+            row = self.conn.execute(statement).fetchone()
+        return bool(row and row[0] >= rows)
 
     @contextmanager
     def by_log(self, table: SyncTable, since: str) -> Iterator[Pieces]:
@@ -89,7 +99,7 @@ class Source:
         statement = sql.SQL(block(FILE, "by_log")).format(
             keys=doubled(keys), since=sql.SQL(block(FILE, "since")), **self._joined(table)
         )
-        with self._copy(statement, self._since(table, since)) as copy:
+        with self._copy(statement, self._since(table.name, since)) as copy:
             yield copy
 
     @contextmanager
@@ -155,8 +165,8 @@ class Source:
             "format": sql.SQL(table.format),
         }
 
-    def _since(self, table: SyncTable, since: str) -> dict[str, object]:
-        return {"schema": table.name[0], "table": table.name[1], "since": since, "target": self.target}
+    def _since(self, name: Name, since: str) -> dict[str, object]:
+        return {"schema": name[0], "table": name[1], "since": since, "target": self.target}
 
     @contextmanager
     def _copy(self, statement: sql.Composed, values: Mapping[str, object] | None) -> Iterator[Pieces]:
@@ -176,27 +186,27 @@ class Source:
 
 @contextmanager
 def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
-    """One read-only transaction of ``conn``, which sees the source as it is when it begins."""
+    """One read-only transaction of ``conn``, which sees the source as it is when it begins; autocommit after it."""
     with named(SOURCE, dsn):
         prepare(conn)
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         conn.autocommit = False
-        snapshot, now, taken_at = _one(conn, "moment")
-        (exported,) = _one(conn, "export")
-        row = conn.execute(block(PREFLIGHT, "identity")).fetchone()
-        assert row is not None
+        with session.pipelined(conn):
+            asked = [conn.execute(block(*of)) for of in ((FILE, "moment"), (FILE, "export"), (PREFLIGHT, "identity"))]
+        (snapshot, now, taken_at), (exported,), identity = map(_row, asked)
     try:
-        yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported)
+        yield Source(conn, dsn, target, Identity(*identity), snapshot, int(now), taken_at, exported)
     finally:
         if not conn.closed:
             conn.rollback()
             conn.read_only = None
             conn.isolation_level = None
+            conn.autocommit = True
 
 
-def _one(conn: Connection, name: str, values: dict[str, str] | None = None) -> tuple[Any, ...]:
-    row = conn.execute(block(FILE, name), values).fetchone()
+def _row(cursor: psycopg.Cursor[TupleRow]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None
     return row
 

@@ -50,8 +50,8 @@ TO STDOUT (FORMAT {format});
 -- whole --
 COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
 
--- count --
-SELECT pg_catalog.count(*) FROM {table} AS t;
+-- some --
+SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {rows}) AS t;
 
 -- any --
 SELECT EXISTS (SELECT FROM {table});
