@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -142,6 +142,31 @@ def at_one_snapshot(
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
         yield _region(name, dsn, [first, *others])
+
+
+@contextmanager
+def open_reader(name: str, dsn: str) -> Iterator[Region]:
+    """A region with one connection, to look at one ``moment`` after another."""
+    with _prepared(name, dsn, autocommit=False) as conn:
+        yield _region(name, dsn, [conn])
+
+
+@contextmanager
+def moment(region: Region, tables: Sequence[sql.Identifier], snapshot: str | None = None) -> Iterator[None]:
+    """A region that ``open_reader`` has opened sees one moment as long as the block runs; as in ``at_one_snapshot``."""
+    conn = region.first
+    try:
+        with named(region.name, region.dsn), sessions.pipelined(conn):
+            if snapshot is not None:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            for table in tables:
+                conn.execute(sql.SQL(block(FILE, "lock")).format(table=table))
+            conn.execute("SET LOCAL enable_sort = off")
+        yield
+    finally:
+        # It only read: a connection that is gone by now has nothing to say about that.
+        with suppress(psycopg.Error):
+            conn.rollback()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job, Policy
-from accountdb.sync.differing import differing
+from accountdb.sync.differing import Comparing
 from accountdb.sync.grouping import groups
 from accountdb.sync.limit import DEFAULT, Limit
 from accountdb.sync.model import DESTINATION, SOURCE, Counts, Name, Receipt, SyncTable
@@ -72,8 +72,11 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
                 target.execute(block(STATE, "make"))
             row = target.execute(block(PREFLIGHT, "identity")).fetchone()
             assert row is not None
-        with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
-            run = _Pass(name, job, options, moment, target, marks, watch)
+        with (
+            at_snapshot(source, job.source.dsn, str(row[0])) as moment,
+            closing(Comparing(job.source.dsn, job.destination.dsn, moment.exported, watch)) as comparing,
+        ):
+            run = _Pass(name, job, options, moment, target, marks, watch, comparing)
             run.check(tables)
             for group in groups(tables):
                 if stop():
@@ -120,6 +123,7 @@ class _Pass:
     target: Connection
     marks: dict[Name, Watermark]
     watch: Watch
+    comparing: Comparing
     counts: dict[Name, Counts] = field(default_factory=dict)
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
@@ -190,14 +194,7 @@ class _Pass:
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
             self.watch.stage(table.title)
-            for pair in differing(
-                self.job.source.dsn,
-                self.source.exported,
-                self.job.destination.dsn,
-                table,
-                self.watch,
-                keys_only=not whole,
-            ):
+            for pair in self.comparing.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
@@ -256,11 +253,7 @@ class _Pass:
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether the target now holds what the source held at the pass's snapshot."""
         return not any(
-            pair.a is not None or table.delete
-            for table in tables
-            for pair in differing(
-                self.job.source.dsn, self.source.exported, self.job.destination.dsn, table, self.watch
-            )
+            pair.a is not None or table.delete for table in tables for pair in self.comparing.differing(table)
         )
 
     def acknowledge(self, source: Connection) -> None:
