@@ -94,6 +94,14 @@ class Rounds:
         """The median."""
         return statistics.median(took.seconds for took in self._took[name])
 
+    def least(self, name: str) -> float:
+        """The time of the run that was disturbed the least."""
+        return min(took.seconds for took in self._took[name])
+
+    def processor(self, name: str) -> float:
+        """The median of what the process itself took of a processor."""
+        return statistics.median(took.cpu_s for took in self._took[name])
+
     def ratio(self, name: str, to: str) -> float:
         """How many times as long ``name`` took: the median of the pairs."""
         return statistics.median(

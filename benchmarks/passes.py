@@ -83,6 +83,8 @@ def _none(capture: str, pairs: dict[int, Pair], runs: int, bars: Bars) -> None:
         else:
             # That capture looks at the whole table: it says so, and has no bar there.
             bars.no_bar(what, rounds.seconds(name), " s")
+        bars.no_bar(f"{what}, the least", rounds.least(name), " s")
+        bars.no_bar(f"{what}, of a processor", rounds.processor(name), " s")
     bars.no_bar("pgsync --help, for comparison", rounds.seconds("pgsync --help"), " s")
 
 

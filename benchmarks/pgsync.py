@@ -11,6 +11,7 @@ the memory must not. Exit status 1 when a bar is missed.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +31,8 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--part", nargs="*", default=PARTS, choices=PARTS)
     options = parser.parse_args()
+    # Told to end it ends in good order, so that no folder stays.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     bars = Bars()
     with tempfile.TemporaryDirectory(prefix="accountdb-bench-") as name:
         _measure(Path(name), options, bars)
