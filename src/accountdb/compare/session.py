@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -94,8 +94,9 @@ def named(name: str, dsn: str) -> Iterator[None]:
 
 def prepare(conn: Connection) -> None:
     """Pin the settings that turn values into text, and have the server notice when nobody is there any more."""
-    conn.execute(block(FILE, "session"), {"local": False})
-    sessions.keep_alive(conn)
+    with sessions.pipelined(conn):
+        conn.execute(block(FILE, "session"), {"local": False})
+        sessions.keep_alive(conn)
     conn.adapters.register_loader("timestamptz", _NearestMoment)
     if not conn.autocommit:
         conn.commit()
@@ -113,48 +114,69 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
 
 
 @contextmanager
-def at_one_snapshot(
-    name: str,
-    dsn: str,
-    tables: Sequence[sql.Identifier],
-    jobs: int,
-    snapshot: str | None = None,
-    *,
-    option: str | None = None,
-) -> Iterator[Region]:
+def at_one_snapshot(name: str, dsn: str, tables: Sequence[sql.Identifier], jobs: int) -> Iterator[Region]:
     """A region with ``jobs`` connections that see one and the same moment, reading only.
 
-    ``tables`` are locked against being rewritten, by the lock that every query takes. ``snapshot`` is one
-    that another session has exported; None: of now. ``option`` is how messages call the DSN; None: --NAME.
+    ``tables`` are locked against being rewritten, by the lock that every query takes.
     """
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(name, dsn, option, autocommit=False))
+            return stack.enter_context(_prepared(name, dsn, None, autocommit=False))
 
         first, *others = together(opened, range(jobs))
         with named(name, dsn):
-            if snapshot is not None:
-                _look_at(first, name, snapshot)
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
                 first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
-            if snapshot is None:
-                row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-                assert row is not None
-                snapshot = str(row[0])
+            row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+            assert row is not None
             for conn in others:
-                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(str(row[0]))))
             for conn in (first, *others):
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
         yield _region(name, dsn, [first, *others])
 
 
-def _look_at(conn: Connection, name: str, snapshot: str) -> None:
+@contextmanager
+def open_reader(name: str, dsn: str, option: str | None = None) -> Iterator[Region]:
+    """A region with one connection, to look at one ``moment`` after another.
+
+    ``option`` is how messages call the DSN; None: --NAME.
+    """
+    with _prepared(name, dsn, option, autocommit=False) as conn:
+        yield _region(name, dsn, [conn])
+
+
+@contextmanager
+def moment(region: Region, tables: Sequence[sql.Identifier], snapshot: str | None = None) -> Iterator[None]:
+    """A region that ``open_reader`` has opened sees one moment as long as the block runs; as in ``at_one_snapshot``.
+
+    ``snapshot`` is one that another session has exported; None: of now.
+    """
+    conn = region.first
     try:
-        conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+        with named(region.name, region.dsn):
+            _look(conn, region.name, tables, snapshot)
+        yield
+    finally:
+        # It only read: a connection that is gone by now has nothing to say about that.
+        with suppress(psycopg.Error):
+            conn.rollback()
+
+
+def _look(conn: Connection, name: str, tables: Sequence[sql.Identifier], snapshot: str | None) -> None:
+    try:
+        with sessions.pipelined(conn):
+            if snapshot is not None:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            for table in tables:
+                conn.execute(sql.SQL(block(FILE, "lock")).format(table=table))
+            conn.execute("SET LOCAL enable_sort = off")
     except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
+        if snapshot is None:
+            raise
         # By the version: before 16 the other one.
         raise AccountdbError(f"{name}: the session whose snapshot is read has been lost", hint=_AGAIN) from None
 

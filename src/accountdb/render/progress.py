@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
-
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from accountdb.render import output
 
@@ -26,30 +24,6 @@ class Meter(Protocol):
 
     def clear(self) -> None:
         """The work is done: nothing of it stays on the screen, on which data is about to be printed."""
-
-
-class _Rate(ProgressColumn):
-    """Rows a second, since the stage began: rows come in large numbers at a time."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:,.0f} rows/s" if task.completed and task.elapsed else "")
-
-
-class _Bar:
-    """One bar, with rows a second and the time that is left."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=None)
-
-    def stage(self, what: str, total: int | None = None) -> None:
-        self._progress.reset(self._task, description=what, total=total or None)
-
-    def advance(self, rows: int) -> None:
-        self._progress.advance(self._task, rows)
-
-    def clear(self) -> None:
-        self._progress.stop()
 
 
 class _Lines:
@@ -85,10 +59,10 @@ class _Lines:
 @contextmanager
 def meter() -> Iterator[Meter]:
     """A meter on stderr for as long as the block runs."""
-    console = output.stderr()
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _Lines()
         return
-    shown = (TextColumn("{task.description}", markup=False), BarColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*shown, console=console, transient=True) as progress:
-        yield _Bar(progress)
+    from accountdb.render.bar import bar
+
+    with bar() as shown:
+        yield shown

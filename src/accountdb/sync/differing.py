@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
+from accountdb.compare.columns import HashKind
 from accountdb.compare.model import Pair, Shape, Watch
 from accountdb.compare.parts import measure, read_parts
 from accountdb.compare.rows import differing_rows
-from accountdb.compare.session import at_one_snapshot
+from accountdb.compare.session import Region, moment, open_reader
 from accountdb.compare.shapes import negotiate
 from accountdb.sync.model import DESTINATION, SOURCE, SyncTable
 
 
-def differing(
-    source_dsn: str, snapshot: str, target_dsn: str, table: SyncTable, watch: Watch, *, keys_only: bool = False
-) -> Iterator[Pair]:
-    """The rows that differ between the source at ``snapshot`` and the target as it is now: a is the source's hash.
+@dataclass
+class Comparing:
+    """What compares tables, one after the other: the source at ``snapshot``, the target as it is by then.
 
-    ``keys_only``: only those that one side lacks.
+    Its sessions are opened by the first comparison, for a pass may have none, and serve all of them.
     """
-    columns = [column for name in table.columns if (column := table.target.column(name))]
-    shape = Shape(
-        *table.name, table.key, table.key if keys_only else tuple(columns), ordered=False, partitioned=table.partitioned
-    )
-    tables = [table.identifier]
-    with (
-        at_one_snapshot(SOURCE, source_dsn, tables, 1, snapshot, option=SOURCE) as a,
-        at_one_snapshot(DESTINATION, target_dsn, tables, 1, option=DESTINATION) as b,
-    ):
-        kind = negotiate(a, b, None)
-        parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, watch)
-        yield from differing_rows(a, b, shape, parts, kind, None)
+
+    source_dsn: str = field(repr=False)
+    target_dsn: str = field(repr=False)
+    snapshot: str
+    watch: Watch
+    _open: ExitStack = field(default_factory=ExitStack)
+    _sides: tuple[Region, Region, HashKind] | None = None
+
+    def differing(self, table: SyncTable, *, keys_only: bool = False) -> Iterator[Pair]:
+        """The rows that differ: a is the source's hash. ``keys_only``: only those that one side lacks."""
+        columns = [column for name in table.columns if (column := table.target.column(name))]
+        shape = Shape(
+            *table.name,
+            table.key,
+            table.key if keys_only else tuple(columns),
+            ordered=False,
+            partitioned=table.partitioned,
+        )
+        a, b, kind = self._sides or self._opened()
+        with moment(a, [table.identifier], self.snapshot), moment(b, [table.identifier]):
+            parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, self.watch)
+            yield from differing_rows(a, b, shape, parts, kind, None)
+
+    def _opened(self) -> tuple[Region, Region, HashKind]:
+        a = self._open.enter_context(open_reader(SOURCE, self.source_dsn, SOURCE))
+        b = self._open.enter_context(open_reader(DESTINATION, self.target_dsn, DESTINATION))
+        with moment(a, ()), moment(b, ()):
+            self._sides = (a, b, negotiate(a, b, None))
+        return self._sides
+
+    def close(self) -> None:
+        """End the sessions."""
+        self._open.close()

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from accountdb.compare.model import Key
-from accountdb.compare.session import named
 from accountdb.compare.spool import Spool
 from accountdb.errors import Refused
 from accountdb.sync.capture import Capture
-from accountdb.sync.differing import differing
 from accountdb.sync.grouping import groups
-from accountdb.sync.model import DESTINATION, Counts, Name, SyncTable
+from accountdb.sync.model import Counts, Name, SyncTable
 from accountdb.sync.run import Run
 from accountdb.sync.target import FILL_FROM, StrangerError, Target, writing
 from accountdb.sync.watermark import Watermark
@@ -35,11 +33,8 @@ class Mirroring:
 
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether the target now holds what the source held at the pass's snapshot."""
-        job, source = self.run.job, self.run.source
         return not any(
-            pair.a is not None or table.delete
-            for table in tables
-            for pair in differing(job.source.dsn, source.exported, job.destination.dsn, table, self.run.watch)
+            pair.a is not None or table.delete for table in tables for pair in self.run.comparing.differing(table)
         )
 
     def _group(self, tables: Sequence[SyncTable]) -> None:
@@ -65,7 +60,7 @@ class Mirroring:
         with ExitStack() as stack:
             plans = [self._plan(table, table.name in whole, stack) for table in tables]
             with (
-                writing(run.target, run.job.destination.dsn, judged=True, rollback=run.options.dry_run) as target,
+                writing(run.target.conn, run.target.dsn, judged=True, rollback=run.options.dry_run) as target,
                 target.quiet(tables if any(plan.work for plan in plans) else ()),
             ):
                 staged = [plan for plan in plans if self._bring(target, plan, counts[plan.table.name])]
@@ -83,7 +78,7 @@ class Mirroring:
         if mark is None and not run.job.snapshot:
             return _Plan(table)
         if not whole and table.capture is Capture.LOG and mark is not None:
-            changes = run.source.logged(table, mark.snapshot)
+            changes = run.logged[table.name]
             whole = changes.emptied
             if not whole:
                 return _Plan(table, log=mark if changes.rows else None)
@@ -92,16 +87,14 @@ class Mirroring:
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
             run.watch.stage(table.title)
-            dsns = run.job.source.dsn, run.source.exported, run.job.destination.dsn
-            for pair in differing(*dsns, table, run.watch, keys_only=not whole):
+            for pair in run.comparing.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
 
     def _empty(self, table: SyncTable) -> bool:
-        dsn = self.run.job.destination.dsn
-        with named(DESTINATION, dsn):
-            return Target(self.run.target, dsn).empty(table)
+        with self.run.target.use() as conn:
+            return Target(conn, self.run.target.dsn).empty(table)
 
     def _bring(self, target: Target, plan: _Plan, counts: Counts) -> bool:
         """Whether rows were staged, of which some may have to be deleted."""
@@ -110,7 +103,7 @@ class Mirroring:
             return False
         watch.stage(table.title)
         if plan.fill:
-            large = source.count(table) >= FILL_FROM
+            large = source.has(table, FILL_FROM)
             with source.whole(table) as pieces:
                 counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=large)
             return False

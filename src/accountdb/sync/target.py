@@ -75,13 +75,15 @@ class Target:
         columns: Sequence[str],
         rows: Iterable[tuple[bytes, int]],
         advance: Callable[[int], None],
-    ) -> None:
+    ) -> int:
         statement = sql.SQL(block(FILE, "receive")).format(
             into=into, columns=_names("", columns), format=sql.SQL(table.format)
         )
         # An error of the source is told by the source: nothing here may name it.
-        with self.conn.cursor() as cursor, cursor.copy(statement) as copy:
-            carry(rows, copy, advance)
+        with self.conn.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                carry(rows, copy, advance)
+            return cursor.rowcount
 
     def staged(self, table: SyncTable) -> tuple[int, int]:
         """How many staged rows are there, and how many in all."""
@@ -202,12 +204,11 @@ class Target:
             if large and table.owned and not self._waited_for(table):
                 self._run("lock", table)
                 with indexes_later(self.conn, table.target):
-                    self._receive(table, table.identifier, table.columns, rows, advance)
+                    count = self._receive(table, table.identifier, table.columns, rows, advance)
                 self.conn.execute(sql.SQL("ANALYZE {}").format(table.identifier))
             else:
-                self._receive(table, table.identifier, table.columns, rows, advance)
-        row = self._run("count", table).fetchone()
-        return int(row[0]) if row else 0
+                count = self._receive(table, table.identifier, table.columns, rows, advance)
+        return count
 
     def _waited_for(self, table: SyncTable) -> bool:
         """Whether something is checked only at the end: until then no index can be made."""

@@ -86,8 +86,8 @@ WHERE t.table_schema = %(of_schema)s AND t.table_name = %(of_table)s
 -- whole --
 COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
 
--- count --
-SELECT pg_catalog.count(*) FROM {table} AS t;
+-- some --
+SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {rows}) AS t;
 
 -- any --
 SELECT EXISTS (SELECT FROM {table});
