@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accountdb.lab import Lab
-from accountdb.sync import passes, watermark
+from accountdb.sync import run, watermark
 from tests.conftest import Databases, as_role, run_sql, value
 from tests.integration.syncing import Follow, accounts
 
@@ -55,7 +55,7 @@ def test_what_changes_during_the_first_load_of_another_destination_is_kept_for_i
         pair.sync("quick")
         watermark.move(*words)
 
-    monkeypatch.setattr(passes, "move", meanwhile)
+    monkeypatch.setattr(run, "move", meanwhile)
     other.sync("slow")
     other.sync("slow")
     other.assert_equal()
