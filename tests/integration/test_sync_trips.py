@@ -11,7 +11,7 @@ import pytest
 from accountdb.contract.row_contract import ACCOUNT_TABLES
 from accountdb.lab import Lab
 from accountdb.pg.connect import Connection, connect
-from accountdb.sync import passes
+from accountdb.sync import side
 from accountdb.sync.model import SOURCE
 from tests.conftest import Databases
 from tests.integration.syncing import accounts
@@ -41,7 +41,7 @@ def test_a_pass_with_nothing_to_do_waits_the_same_few_times_whatever_tables_it_h
                 conn.pgconn.trace(out.fileno())
             return conn
 
-        monkeypatch.setattr(passes, "connect", traced)
+        monkeypatch.setattr(side, "connect", traced)
         found = []
         for tables in (("users",), ACCOUNT_TABLES):
             some = pair.of(*tables).logged()
