@@ -25,8 +25,8 @@ from benchmarks.measure import Bars, Rounds, call
 DUMP_BAR, HAND_BAR = 0.5, 1.3
 _DUMP, _QUIET, _HAND = "pg_dump | psql", "pg_dump | psql, no trigger fires", "by hand"
 FIRST = "first load"
-# The best is not held back by what a server is configured with as it comes.
-_SORT_MEMORY, _INDEX_MEMORY = "256MB", "128MB"
+# As much as pgsync gives itself: memory can buy time, and is not what is compared.
+_SORT_MEMORY, _INDEX_MEMORY = "32MB", "128MB"
 
 
 def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars) -> None:
