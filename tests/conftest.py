@@ -34,8 +34,24 @@ def pytest_report_header() -> list[str]:
     return ["pglogical: NOT INSTALLED, its tests are SKIPPED (apt-get install postgresql-15-pglogical)"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--all``: what `make test-all` runs and `make test` does not."""
+    parser.addoption("--all", action="store_true", help="run the cases that are marked by_hand too")
+
+
+def by_hand(item: pytest.Item) -> bool:
+    """Whether a case is left to `make test-all`: what is marked so, or that with these parameters is."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    wanted = [marker.kwargs for marker in item.iter_markers("by_hand")]
+    return any(all(params.get(name) == value for name, value in one.items()) for one in wanted)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the soak around all else, and skip pglogical where it is not to be had (-ra shows the reason)."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if by_hand(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     items.sort(
         key=lambda item: (item.get_closest_marker("last") is not None) - (item.get_closest_marker("first") is not None)
     )
