@@ -23,6 +23,14 @@ from tests import warm
 
 BIN = Path(sys.executable).parent
 PGLOGICAL_LIBRARY = Path("/usr/lib/postgresql/15/lib/pglogical.so")
+# What a table of a test's own needs to be under the row contract, but for its triggers.
+CONTRACT = """
+    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    version bigint NOT NULL DEFAULT 0,
+    origin_node text NOT NULL DEFAULT accountdb.node_name()
+"""
 
 T = TypeVar("T")
 
