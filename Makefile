@@ -1,7 +1,8 @@
 # accountdb: two commands bring a fresh clone to life.
 #
 #   make demo [MODE=native|pglogical]   two regions, written in both, cut and healed, found equal
-#   make test                           all tests, on real servers
+#   make test                           the tests, on real servers
+#   make test-all                       with those that only repeat on one engine what another has shown
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
 #   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
@@ -22,7 +23,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical demo test test-fast proof faults follow bench check format clean
+.PHONY: help env pglogical demo test test-all test-fast proof faults follow bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -43,6 +44,9 @@ demo: env
 
 test: env pglogical
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+test-all: env pglogical
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --all $(TESTS)
 
 test-fast: env
 	@$(BIN)/python -m pytest tests/unit

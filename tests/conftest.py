@@ -23,6 +23,14 @@ from tests import warm
 
 BIN = Path(sys.executable).parent
 PGLOGICAL_LIBRARY = Path("/usr/lib/postgresql/15/lib/pglogical.so")
+# What a table of a test's own needs to be under the row contract, but for its triggers.
+CONTRACT = """
+    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    version bigint NOT NULL DEFAULT 0,
+    origin_node text NOT NULL DEFAULT accountdb.node_name()
+"""
 
 T = TypeVar("T")
 
@@ -34,8 +42,24 @@ def pytest_report_header() -> list[str]:
     return ["pglogical: NOT INSTALLED, its tests are SKIPPED (apt-get install postgresql-15-pglogical)"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--all``: what `make test-all` runs and `make test` does not."""
+    parser.addoption("--all", action="store_true", help="run the cases that are marked by_hand too")
+
+
+def by_hand(item: pytest.Item) -> bool:
+    """Whether a case is left to `make test-all`: what is marked so, or that with these parameters is."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    wanted = [marker.kwargs for marker in item.iter_markers("by_hand")]
+    return any(all(params.get(name) == value for name, value in one.items()) for one in wanted)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the soak around all else, and skip pglogical where it is not to be had (-ra shows the reason)."""
+    if not config.getoption("--all"):
+        left_out = [item for item in items if by_hand(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     items.sort(
         key=lambda item: (item.get_closest_marker("last") is not None) - (item.get_closest_marker("first") is not None)
     )

@@ -17,6 +17,9 @@ from accountdb.lab import Lab
 from accountdb.setup import join
 from tests.conftest import eventually, migratectl, rows, run_sql, value
 
+# What they look at came by a stream, and is the same whichever it was.
+on_one_engine = pytest.mark.by_hand(ready_lab="pglogical")
+
 CONTENT = """
     SELECT 'users', u::text FROM users AS u UNION ALL SELECT 'sessions', s::text FROM sessions AS s
     UNION ALL SELECT 'identities', i::text FROM identities AS i
@@ -175,6 +178,7 @@ def test_both_people_are_shown_with_what_hangs_on_each(ready_lab: Lab, pair: Pai
     assert [way["possible"] for way in document["ways"]] == [True, True, True]
 
 
+@on_one_engine
 def test_no_output_shows_a_secret(ready_lab: Lab, pair: Pair) -> None:
     key = id_of(ready_lab, pair)
     asked = [
@@ -198,6 +202,7 @@ def test_no_output_shows_a_secret(ready_lab: Lab, pair: Pair) -> None:
     assert open_of(ready_lab, pair), "the refused ones changed nothing"
 
 
+@on_one_engine
 def test_a_plan_changes_nothing(ready_lab: Lab, pair: Pair) -> None:
     key = id_of(ready_lab, pair)
     equal_everywhere(ready_lab)
@@ -210,6 +215,7 @@ def test_a_plan_changes_nothing(ready_lab: Lab, pair: Pair) -> None:
     assert contents(ready_lab) == before
 
 
+@on_one_engine
 def test_a_new_value_closes_the_conflict_on_both_sides(ready_lab: Lab, pair: Pair) -> None:
     key = id_of(ready_lab, pair)
     taken = conflicts(ready_lab, "resolve", key, "--set", f"email={pair.email.upper()}")
@@ -235,6 +241,7 @@ def test_a_new_value_closes_the_conflict_on_both_sides(ready_lab: Lab, pair: Pai
     assert next(c for c in everything if c["id"] == key)["open"] is False
 
 
+@on_one_engine
 def test_dismissing_closes_and_changes_no_row(ready_lab: Lab, pair: Pair) -> None:
     key = id_of(ready_lab, pair)
     before = [[row for row in side if row[0] != "resolution"] for side in contents(ready_lab)]
@@ -264,6 +271,7 @@ def test_two_accounts_become_one(ready_lab: Lab) -> None:
     assert value(ready_lab.region("cn").admin_dsn, kept, pair.loser) == f"pw-{pair.secrets[1]}"
 
 
+@on_one_engine
 def test_the_accounts_of_one_identity_become_one(ready_lab: Lab) -> None:
     pair = collide(ready_lab, same_identity=True)
     key = id_of(ready_lab, pair, "identities")
@@ -295,6 +303,7 @@ def test_a_late_child_follows_the_merged_account(ready_lab: Lab, pair: Pair) -> 
     equal_everywhere(ready_lab)
 
 
+@on_one_engine
 def test_a_parked_row_is_brought_back(ready_lab: Lab) -> None:
     pair = collide(ready_lab, same_identity=True)
     key = id_of(ready_lab, pair, "identities")

@@ -26,6 +26,13 @@ def until_blocked(side: Side, by: Connection) -> None:
     eventually(lambda: side.found(query, by.info.backend_pid), what="a worker that waits for the local transaction")
 
 
+def commit_in_the_way(pair: Pair, conn: Connection) -> None:
+    """Commit once a worker of Global waits for this transaction, and wait until both have applied everything."""
+    until_blocked(pair.global_, conn)
+    conn.commit()
+    pair.meet()
+
+
 @pytest.mark.parametrize("outcome", ["commit", "rollback"])
 @pytest.mark.parametrize("local_first", [True, False])
 def test_an_uncommitted_registration_with_the_same_email(ready_lab: Lab, outcome: str, local_first: bool) -> None:
@@ -64,9 +71,7 @@ def test_a_local_delete_of_the_parent_is_open_while_a_child_arrives(ready_lab: L
         user = pair.shared()
         conn.execute("DELETE FROM users WHERE uuid = %s", (user,))
         session = pair.cn.add("sessions", token=uuid4().hex, expires_at=LATER, user_uuid=user)
-        until_blocked(pair.global_, conn)
-        conn.commit()
-        pair.meet()
+        commit_in_the_way(pair, conn)
         assert pair.same("users", user) is None
         assert pair.same("sessions", session) is None
         assert pair.all_conflicts(session)
@@ -90,9 +95,7 @@ def test_a_local_child_is_open_while_the_delete_of_its_parent_arrives(ready_lab:
         user = pair.shared()
         conn.execute(SESSION, (session, uuid4().hex, LATER, user))
         pair.cn.run("DELETE FROM users WHERE uuid = %s", user)
-        until_blocked(pair.global_, conn)
-        conn.commit()
-        pair.meet()
+        commit_in_the_way(pair, conn)
         assert pair.same("users", user) is None
         assert pair.same("sessions", session) is None
         assert pair.all_conflicts(session)
@@ -103,9 +106,7 @@ def test_a_local_change_of_the_same_row_is_open(ready_lab: Lab) -> None:
         user = pair.shared()
         conn.execute("UPDATE users SET level = 1 WHERE uuid = %s", (user,))
         pair.cn.run("UPDATE users SET level = 2 WHERE uuid = %s", user)
-        until_blocked(pair.global_, conn)
-        conn.commit()
-        pair.meet()
+        commit_in_the_way(pair, conn)
         row = pair.same("users", user)
         assert row is not None
         assert (row["level"], row["version"]) == (2, 1), "the later one"
@@ -118,9 +119,7 @@ def test_a_local_delete_of_the_same_row_is_open(ready_lab: Lab) -> None:
         user = pair.shared()
         conn.execute("DELETE FROM users WHERE uuid = %s", (user,))
         pair.cn.run("UPDATE users SET level = 2 WHERE uuid = %s", user)
-        until_blocked(pair.global_, conn)
-        conn.commit()
-        pair.meet()
+        commit_in_the_way(pair, conn)
         assert pair.same("users", user) is None
 
 
@@ -130,9 +129,7 @@ def test_a_local_email_change_is_open_while_the_email_arrives(ready_lab: Lab) ->
         older = pair.shared()
         conn.execute("UPDATE users SET email = %s WHERE uuid = %s", (email, older))
         newer = pair.cn.register(email=email)
-        until_blocked(pair.global_, conn)
-        conn.commit()
-        pair.meet()
+        commit_in_the_way(pair, conn)
         kept, lost = pair.same("users", older), pair.same("users", newer)
         assert kept is not None
         assert lost is not None

@@ -9,15 +9,8 @@ import pytest
 
 from accountdb.lab import Lab
 from tests.acceptance.guarding import Pair, lawful
-from tests.conftest import migratectl, run_sql
+from tests.conftest import CONTRACT, migratectl, run_sql
 
-CONTRACT = """
-    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    version bigint NOT NULL DEFAULT 0,
-    origin_node text NOT NULL DEFAULT accountdb.node_name()
-"""
 TABLES = f"""
     CREATE TABLE "团队 teams" (
         name text NOT NULL,

@@ -88,6 +88,9 @@ def write(history: History, players: list[Player], rounds: range) -> None:
         thread.join()
 
 
+# The engine does not know who merges.
+@pytest.mark.by_hand(ready_lab="native", role="admin")
+@pytest.mark.by_hand(ready_lab="pglogical", role="owner")
 @by_either_role
 def test_regions_that_were_apart_are_equal_before_the_link_heals_and_after(emptied: Lab, role: str) -> None:
     over_a_cut_link(emptied, role, seed=1)

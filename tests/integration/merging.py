@@ -27,9 +27,8 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
 from accountdb.setup.merging import MergeOptions, merge_regions, plan_merge, undo_merge
 from tests.acceptance.guarding import broken_indexes, broken_references
-from tests.conftest import Databases, as_role
+from tests.conftest import CONTRACT, Databases, as_role
 from tests.integration.comparing import Told
-from tests.integration.test_guard_tables import CONTRACT
 
 __all__ = ["ACCOUNT", "CONTRACT", "Apart", "Row", "Side", "refused", "regions_apart", "told"]
 

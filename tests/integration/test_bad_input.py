@@ -15,7 +15,7 @@ from accountdb.lab import Lab
 from accountdb.pg.dsn import with_params
 from accountdb.replication.model import Mode
 from accountdb.setup.init import InitRequest, init
-from tests.conftest import Databases, as_role, make_lab, rows, run_command, run_sql
+from tests.conftest import CONTRACT, Databases, as_role, make_lab, rows, run_command, run_sql
 
 pytest_plugins = ("tests.integration.conftest_drift",)
 
@@ -258,11 +258,6 @@ def test_bad_input_is_told_in_one_line_and_changes_nothing(outcomes: dict[str, O
     assert_refused(outcomes[name], CASES[name].status, CASES[name].fact)
 
 
-CONTRACT = """
-    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(), version bigint NOT NULL DEFAULT 0,
-    origin_node text NOT NULL DEFAULT accountdb.node_name()
-"""
 TRIGGERS = """;
     CREATE TRIGGER a BEFORE UPDATE ON public.notes FOR EACH ROW EXECUTE FUNCTION public.set_updated_at();
     CREATE TRIGGER b BEFORE UPDATE ON public.notes FOR EACH ROW EXECUTE FUNCTION public.bump_version()

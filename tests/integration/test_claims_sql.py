@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -11,10 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accountdb.contract.claims import Claimant, keeps, released_value
-from accountdb.pg.connect import Connection, connect
-from tests.conftest import Databases
+from accountdb.pg.connect import Connection
 
-pytest_plugins = ("tests.integration.conftest_drift",)
+pytest_plugins = ("tests.integration.conftest_asking", "tests.integration.conftest_drift")
 
 # All cases of an example travel in one statement, as arrays.
 ASK_WINS = """
@@ -47,21 +45,6 @@ limits = st.one_of(st.none(), st.integers(0, 50))
 pairs = st.lists(st.tuples(claimants, claimants), min_size=20, max_size=60)
 releases = st.lists(st.tuples(texts, uuids, limits, st.booleans()), min_size=20, max_size=60)
 patient = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-@pytest.fixture(scope="module")
-def conn(databases: Databases) -> Iterator[Connection]:
-    """One connection for all examples, with session settings that must not matter."""
-    with connect(databases.migrated(), autocommit=True) as opened:
-        opened.execute("SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German'")
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def conn_15(databases_15: Databases) -> Iterator[Connection]:
-    """The same on PostgreSQL 15."""
-    with connect(databases_15.migrated(), autocommit=True) as opened:
-        yield opened
 
 
 def assert_agree_on_keepers(conn: Connection, asked: list[Pair]) -> None:

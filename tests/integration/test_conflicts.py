@@ -19,14 +19,9 @@ from accountdb.pg.connect import connect
 from accountdb.render.output import as_json
 from accountdb.replication.model import Mode
 from accountdb.setup.init import InitRequest, init
-from tests.conftest import Databases, as_role, migratectl, rows, run_sql, value
+from tests.conftest import CONTRACT, Databases, as_role, migratectl, rows, run_sql, value
 
 MERGE, DISMISS = Request(Action.MERGE), Request(Action.DISMISS)
-CONTRACT = """
-    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(), version bigint NOT NULL DEFAULT 0,
-    origin_node text NOT NULL DEFAULT accountdb.node_name()
-"""
 
 
 def put(**values: str | None) -> Request:

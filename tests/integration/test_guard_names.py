@@ -9,7 +9,8 @@ from psycopg import sql
 
 from accountdb.catalog.tables import read_tables
 from accountdb.guards.install import GuardState, states
-from tests.integration.test_guard_tables import CONTRACT, Region, key, made
+from tests.conftest import CONTRACT
+from tests.integration.test_guard_tables import Region, key, made
 
 pytest_plugins = ("tests.integration.test_guard_tables",)
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from tests.conftest import Databases
-from tests.integration.test_guard_tables import CONTRACT, Region, Row, key
+from tests.conftest import CONTRACT, Databases
+from tests.integration.test_guard_tables import Region, Row, key
 
 DDL = (
     f"CREATE TABLE public.thing (name text NOT NULL, email text, n integer NOT NULL DEFAULT 0, {CONTRACT})",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_guard_tables import CONTRACT, NOON, Region, key, made
+from tests.conftest import CONTRACT
+from tests.integration.test_guard_tables import NOON, Region, key, made
 
 pytest_plugins = ("tests.integration.test_guard_tables",)
 

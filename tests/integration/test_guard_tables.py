@@ -18,16 +18,9 @@ from psycopg.types.json import Jsonb
 from accountdb.catalog.tables import read_tables
 from accountdb.guards.install import install
 from accountdb.pg.connect import connect
-from tests.conftest import Databases
+from tests.conftest import CONTRACT, Databases
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-CONTRACT = """
-    uuid uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
-    version bigint NOT NULL DEFAULT 0,
-    origin_node text NOT NULL DEFAULT accountdb.node_name()
-"""
 # What makes the rows of thing release instead of being parked.
 PART = f"CREATE TABLE public.part (thing uuid REFERENCES public.thing ON DELETE CASCADE, {CONTRACT})"
 

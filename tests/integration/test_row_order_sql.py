@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,10 +9,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accountdb.contract.row_order import RowStamp, wins
-from accountdb.pg.connect import Connection, connect
-from tests.conftest import Databases
+from accountdb.pg.connect import Connection
 
-pytest_plugins = ("tests.integration.conftest_drift",)
+pytest_plugins = ("tests.integration.conftest_asking", "tests.integration.conftest_drift")
 
 Pair = tuple[RowStamp, RowStamp]
 
@@ -41,21 +39,6 @@ hashes = st.one_of(st.sampled_from(["a", "b", "B"]), st.text("0123456789abcdef",
 versions = st.one_of(st.integers(0, 1), st.integers(-(2**63), 2**63 - 1))
 stamps = st.builds(RowStamp, versions, times, nodes, hashes)
 pairs = st.lists(st.tuples(stamps, stamps), min_size=20, max_size=60)
-
-
-@pytest.fixture(scope="module")
-def conn(databases: Databases) -> Iterator[Connection]:
-    """One connection for all examples, with session settings that must not matter."""
-    with connect(databases.migrated(), autocommit=True) as opened:
-        opened.execute("SET TimeZone = 'Asia/Kathmandu'; SET DateStyle = 'German'")
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def conn_15(databases_15: Databases) -> Iterator[Connection]:
-    """The same on PostgreSQL 15, which has ICU collations."""
-    with connect(databases_15.migrated(), autocommit=True) as opened:
-        yield opened
 
 
 def said_by_sql(conn: Connection, asked: list[Pair], ask: str = ASK) -> list[bool]:

@@ -70,8 +70,8 @@ def together(work: Callable[[Given], Found], given: Iterable[Given]) -> list[Fou
     Raises what the first of them raises, once all are done.
     """
     several = list(given)
-    if len(several) == 1:
-        return [work(several[0])]
+    if len(several) < 2:
+        return [work(one) for one in several]
     with ThreadPoolExecutor(len(several)) as pool:
         return [done.result() for done in [pool.submit(work, one) for one in several]]
 

@@ -79,6 +79,30 @@ def claims(table: Table) -> tuple[Claim, ...]:
     return tuple(_claim(table, index) for index in sorted(table.unique_indexes, key=lambda index: index.name))
 
 
+def same_claim(index: UniqueIndex, here: str) -> sql.Composed:
+    """That a row of the index's table holds the same key as the row ``here``: by its own operators, so that it serves.
+
+    The table's row is the one whose columns stand without a name before them.
+    """
+    conditions: list[sql.Composable] = []
+    for key, (schema, operator) in zip(index.keys, index.operators, strict=True):
+        theirs, ours = sql.SQL("({})").format(sql.SQL(key)), _of(here, index, key)
+        equal = sql.SQL("{} OPERATOR({}.{}) {}").format(theirs, sql.Identifier(schema), sql.SQL(operator), ours)
+        if index.nulls_equal:
+            equal = sql.SQL("({} OR ({} IS NULL AND {} IS NULL))").format(equal, theirs, ours)
+        conditions.append(equal)
+    if index.predicate is not None:
+        conditions += [sql.SQL("({})").format(sql.SQL(index.predicate)), _of(here, index, index.predicate)]
+    return sql.SQL(" AND ").join(conditions)
+
+
+def _of(row: str, index: UniqueIndex, expression: str) -> sql.Composed:
+    """An expression of the index, over ``row``."""
+    column = sql.SQL("{0}.{1} AS {1}")
+    columns = sql.SQL(", ").join(column.format(sql.SQL(row), sql.Identifier(name)) for name in index.columns)
+    return sql.SQL("(SELECT {} FROM (SELECT {}) AS claimed)").format(sql.SQL(expression), columns)
+
+
 def _claim(table: Table, index: UniqueIndex) -> Claim:
     override = _OVERRIDE.search(index.comment or "")
     parks = override.group(1) == "park" if override else not table.referenced_by

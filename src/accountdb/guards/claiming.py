@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from accountdb.catalog.tables import Table, UniqueIndex
-from accountdb.contract.claims import Claim, Settlement, claims
+from accountdb.contract.claims import Claim, Settlement, claims, same_claim
 from accountdb.guards.template import comment_text, filled, names_of
 
 
@@ -26,7 +26,7 @@ def _settlement(table: Table, claim: Claim) -> sql.Composed:
         "claim",
         index=comment_text(claim.index.name),
         index_name=sql.Literal(claim.index.name),
-        match=_match(claim.index),
+        match=same_claim(claim.index, "incoming"),
         incoming_identity=_identity(claim.index, "incoming"),
         rival_identity=_identity(claim.index, "rival"),
         incoming_loses=incoming_loses,
@@ -47,27 +47,6 @@ def _released(claim: Claim, row: str) -> sql.Composable:
         limit=sql.Literal(claim.max_length),
         type=sql.SQL(claim.column.type),
     )
-
-
-def _match(index: UniqueIndex) -> sql.Composed:
-    """That a row r holds the same key of ``index`` as incoming: by the index's own operators, so that it serves."""
-    conditions: list[sql.Composable] = []
-    for key, (schema, operator) in zip(index.keys, index.operators, strict=True):
-        there = sql.SQL("({})").format(sql.SQL(key))
-        here = _of_incoming(index, key)
-        equal = sql.SQL("{} OPERATOR({}.{}) {}").format(there, sql.Identifier(schema), sql.SQL(operator), here)
-        if index.nulls_equal:
-            equal = sql.SQL("({} OR ({} IS NULL AND {} IS NULL))").format(equal, there, here)
-        conditions.append(equal)
-    if index.predicate is not None:
-        conditions += [sql.SQL("({})").format(sql.SQL(index.predicate)), _of_incoming(index, index.predicate)]
-    return sql.SQL(" AND ").join(conditions)
-
-
-def _of_incoming(index: UniqueIndex, expression: str) -> sql.Composed:
-    """An expression of the index, over the incoming row."""
-    columns = sql.SQL(", ").join(sql.SQL("incoming.{0} AS {0}").format(sql.Identifier(name)) for name in index.columns)
-    return sql.SQL("(SELECT {} FROM (SELECT {}) AS claimed)").format(sql.SQL(expression), columns)
 
 
 def _identity(index: UniqueIndex, row: str) -> sql.Composed:

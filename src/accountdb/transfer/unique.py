@@ -8,6 +8,7 @@ from collections.abc import Collection
 from psycopg import sql
 
 from accountdb.catalog.tables import Column, Table, UniqueIndex
+from accountdb.contract import claims
 from accountdb.pg.names import doubled
 
 _TEXT = re.compile(r"^(?:text|character varying|character|bpchar|(?:[^.]+\.)?citext)(?:\((?P<length>\d+)\))?$")
@@ -52,22 +53,8 @@ def _unheld(column: Column) -> sql.Composable | None:
 
 
 def same_claim(index: UniqueIndex) -> sql.Composed:
-    """That row t holds the same key as the staged row s: by the index's own operators, so that it serves."""
-    conditions: list[sql.Composable] = []
-    for key, (schema, operator) in zip(index.keys, index.operators, strict=True):
-        there, here = sql.SQL("({})").format(sql.SQL(key)), _of_staged(index, key)
-        equal = sql.SQL("{} OPERATOR({}.{}) {}").format(there, sql.Identifier(schema), sql.SQL(operator), here)
-        if index.nulls_equal:
-            equal = sql.SQL("({} OR ({} IS NULL AND {} IS NULL))").format(equal, there, here)
-        conditions.append(equal)
-    if index.predicate is not None:
-        conditions += [sql.SQL("({})").format(sql.SQL(index.predicate)), _of_staged(index, index.predicate)]
-    return sql.SQL(" AND ").join(conditions)
-
-
-def _of_staged(index: UniqueIndex, expression: str) -> sql.Composed:
-    columns = sql.SQL(", ").join(sql.SQL("s.{0} AS {0}").format(sql.Identifier(name)) for name in index.columns)
-    return sql.SQL("(SELECT {} FROM (SELECT {}) AS claimed)").format(sql.SQL(expression), columns)
+    """That the row of the table holds the same key as the staged row s."""
+    return claims.same_claim(index, "s")
 
 
 def with_generated(table: Table, stage: sql.Composable) -> sql.Composed:
