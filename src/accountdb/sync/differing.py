@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 from accountdb.compare.model import Pair, Shape, Watch
 from accountdb.compare.parts import measure, read_parts
 from accountdb.compare.rows import differing_rows
-from accountdb.compare.session import at_one_snapshot
+from accountdb.compare.session import Region, at_one_snapshot
 from accountdb.compare.shapes import negotiate
 from accountdb.sync.model import DESTINATION, SOURCE, SyncTable
 
 
-def differing(
-    source_dsn: str, snapshot: str, target_dsn: str, table: SyncTable, watch: Watch, *, keys_only: bool = False
-) -> Iterator[Pair]:
-    """The rows that differ between the source at ``snapshot`` and the target as it is now: a is the source's hash.
+@dataclass
+class Comparison:
+    """The source at ``snapshot`` and the target as it is now, by one session each: made when first needed."""
 
-    ``keys_only``: only those that one side lacks.
-    """
-    columns = [column for name in table.columns if (column := table.target.column(name))]
-    shape = Shape(
-        *table.name, table.key, table.key if keys_only else tuple(columns), ordered=False, partitioned=table.partitioned
-    )
-    tables = [table.identifier]
-    with (
-        at_one_snapshot(SOURCE, source_dsn, tables, 1, snapshot) as a,
-        at_one_snapshot(DESTINATION, target_dsn, tables, 1) as b,
-    ):
+    source_dsn: str = field(repr=False)
+    snapshot: str
+    target_dsn: str = field(repr=False)
+    tables: Sequence[SyncTable]
+    watch: Watch
+    _stack: ExitStack
+    _sides: tuple[Region, Region] | None = None
+
+    def differing(self, table: SyncTable, *, keys_only: bool = False) -> Iterator[Pair]:
+        """The rows that differ: a is the source's hash. ``keys_only``: only those that one side lacks."""
+        a, b = self._sides = self._sides or self._opened()
+        columns = [column for name in table.columns if (column := table.target.column(name))]
+        shape = Shape(
+            *table.name,
+            table.key,
+            table.key if keys_only else tuple(columns),
+            ordered=False,
+            partitioned=table.partitioned,
+        )
         kind = negotiate(a, b, None)
-        parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, watch)
+        parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, self.watch)
         yield from differing_rows(a, b, shape, parts, kind, None)
+
+    def _opened(self) -> tuple[Region, Region]:
+        names = [table.identifier for table in self.tables]
+        return (
+            self._stack.enter_context(at_one_snapshot(SOURCE, self.source_dsn, names, 1, self.snapshot)),
+            self._stack.enter_context(at_one_snapshot(DESTINATION, self.target_dsn, names, 1)),
+        )
+
+
+@contextmanager
+def comparing(
+    source_dsn: str, snapshot: str, target_dsn: str, tables: Sequence[SyncTable], watch: Watch
+) -> Iterator[Comparison]:
+    """Within the block ``tables`` can be compared, and nobody can change their structure."""
+    with ExitStack() as stack:
+        yield Comparison(source_dsn, snapshot, target_dsn, tables, watch, stack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,7 +19,7 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job, Policy
-from accountdb.sync.differing import differing
+from accountdb.sync.differing import Comparison, comparing
 from accountdb.sync.grouping import groups
 from accountdb.sync.limit import DEFAULT, Limit
 from accountdb.sync.model import DESTINATION, SOURCE, Counts, Name, Receipt, SyncTable
@@ -181,7 +181,8 @@ class _Pass:
     def _apply(self, tables: Sequence[SyncTable], whole: set[Name]) -> None:
         counts = {table.name: Counts() for table in tables}
         with ExitStack() as stack:
-            plans = [self._plan(table, table.name in whole, stack) for table in tables]
+            with self._comparing(tables) as comparison:
+                plans = [self._plan(table, table.name in whole, comparison, stack) for table in tables]
             with (
                 writing(self.target, self.job.destination.dsn, judged=True, rollback=self.options.dry_run) as target,
                 target.quiet(tables if any(plan.work for plan in plans) else ()),
@@ -196,7 +197,10 @@ class _Pass:
         self.counts |= counts
         self.full |= bool(whole)
 
-    def _plan(self, table: SyncTable, whole: bool, stack: ExitStack) -> _Plan:
+    def _comparing(self, tables: Sequence[SyncTable]) -> AbstractContextManager[Comparison]:
+        return comparing(self.job.source.dsn, self.source.exported, self.job.destination.dsn, tables, self.watch)
+
+    def _plan(self, table: SyncTable, whole: bool, comparison: Comparison, stack: ExitStack) -> _Plan:
         """What has to be brought: decided, and compared, before the target's transaction begins."""
         mark = self.marks.get(table.name)
         if mark is None and not self.job.snapshot:
@@ -211,14 +215,7 @@ class _Pass:
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
             self.watch.stage(table.title)
-            for pair in differing(
-                self.job.source.dsn,
-                self.source.exported,
-                self.job.destination.dsn,
-                table,
-                self.watch,
-                keys_only=not whole,
-            ):
+            for pair in comparison.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
@@ -276,13 +273,10 @@ class _Pass:
 
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether the target now holds what the source held at the pass's snapshot."""
-        return not any(
-            pair.a is not None or table.delete
-            for table in tables
-            for pair in differing(
-                self.job.source.dsn, self.source.exported, self.job.destination.dsn, table, self.watch
+        with self._comparing(tables) as comparison:
+            return not any(
+                pair.a is not None or table.delete for table in tables for pair in comparison.differing(table)
             )
-        )
 
     def purge(self, source: Connection) -> None:
         """Let go of what every reader has passed."""
