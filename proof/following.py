@@ -33,7 +33,8 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.sync.capture import Capture, install
 from accountdb.sync.config import Job
 from accountdb.sync.limit import Limit
-from accountdb.sync.passes import PassOptions, run_pass
+from accountdb.sync.model import PassOptions
+from accountdb.sync.passes import run_pass
 
 TABLES = ("users", "identities", "sessions", "subscriptions")
 _NAMES = 60

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from accountdb.lab import Lab, Mode
 from accountdb.migrations import runner
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
+from tests import warm
 
 BIN = Path(sys.executable).parent
 PGLOGICAL_LIBRARY = Path("/usr/lib/postgresql/15/lib/pglogical.so")
@@ -51,10 +52,33 @@ def make_lab(folder: Path, mode: Mode, settings: dict[str, str] | None = None) -
     return lab.up(folder, mode, owner_pid=os.getpid(), settings=settings).keep()
 
 
+class Labs:
+    """Labs that are made when they are first asked for, one of a mode, and stay until they are closed."""
+
+    def __init__(self, folders: pytest.TempPathFactory, name: str, prepare: Callable[[Lab], None]) -> None:
+        """``prepare`` is done to each new one."""
+        self._folders, self._name, self._prepare = folders, name, prepare
+        self._made: dict[Mode, Lab] = {}
+
+    def of(self, mode: Mode) -> Lab:
+        """The one of this mode."""
+        if mode not in self._made:
+            self._made[mode] = make_lab(self._folders.mktemp(f"{self._name}-{mode}") / "lab", mode)
+            self._prepare(self._made[mode])
+        return self._made[mode]
+
+    def close(self) -> None:
+        """End them all."""
+        for one in self._made.values():
+            one.down()
+
+
 def eventually(probe: Callable[[], T], *, within_s: float = 30.0, what: str = "the state") -> T:
     """Poll ``probe`` until it is true and return its value. AssertionErrors inside it count as false."""
     deadline = time.monotonic() + within_s
     last: BaseException | None = None
+    # Most states come at once. One that takes longer leaves the processor to those that it is waited for.
+    step_s = 0.02
     while True:
         try:
             value = probe()
@@ -64,26 +88,35 @@ def eventually(probe: Callable[[], T], *, within_s: float = 30.0, what: str = "t
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come within {within_s} s") from last
-        time.sleep(0.02)  # the poll's step
+        time.sleep(step_s)
+        step_s = min(step_s * 1.2, 0.1)
+
+
+def words_and_environment(
+    program: str, arguments: Iterable[str], env: Mapping[str, str] | None
+) -> tuple[list[str], dict[str, str]]:
+    """A console script with its arguments, and its environment. The regions of this shell are not passed on."""
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in ("DB_URL", "REPLICATION_MODE")}
+    return [str(BIN / program), *arguments], {**clean, **(env or {})}
 
 
 def run_command(
     program: str, *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run a console script as a user would. The regions of this shell are not passed on."""
-    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in ("DB_URL", "REPLICATION_MODE")}
-    return subprocess.run(
-        [str(BIN / program), *arguments],
-        env={**clean, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    """Run a console script as a user would, but for the start of Python; see ``tests.warm``."""
+    return warm.run(*words_and_environment(program, arguments, env), timeout_s)
+
+
+def run_script(
+    program: str, *arguments: str, env: dict[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a console script as a user would, from its very start."""
+    words, environment = words_and_environment(program, arguments, env)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def migratectl(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run migratectl as a user would."""
+    """Run migratectl as a user would, but for the start of Python."""
     return run_command("migratectl", *arguments, env=env)
 
 

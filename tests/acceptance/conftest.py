@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from accountdb.contract.row_contract import ACCOUNT_TABLES
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
-from tests.conftest import make_lab, migratectl, run_sql
+from tests.conftest import Labs, migratectl, run_sql
+
+
+@pytest.fixture(scope="session")
+def ready_labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    """Joined labs, one for each mode that is asked for, until the end: pytest itself would end one for the other."""
+    with closing(Labs(tmp_path_factory, "ready", make_ready)) as labs:
+        yield labs
 
 
 @pytest.fixture(scope="session", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
-def ready_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def ready_lab(request: pytest.FixtureRequest, ready_labs: Labs) -> Lab:
     """A joined lab. Its tests share it: each leaves the link healed, both servers up, streams running."""
-    running = make_lab(tmp_path_factory.mktemp(request.param) / "lab", request.param)
-    make_ready(running)
-    yield running
-    running.down()
+    return ready_labs.of(request.param)
+
+
+@pytest.fixture(scope="module")
+def plain_labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    """Labs of initialised regions, one for each mode that is asked for."""
+    with closing(Labs(tmp_path_factory, "join", initialise)) as labs:
+        yield labs
 
 
 @pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
-def plain_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def plain_lab(request: pytest.FixtureRequest, plain_labs: Labs) -> Lab:
     """Two regions that are initialised and not joined."""
-    lab = make_lab(tmp_path_factory.mktemp(f"join-{request.param}") / "lab", request.param)
+    return plain_labs.of(request.param)
+
+
+def initialise(lab: Lab) -> None:
+    """``init`` of both regions."""
     for region in lab.regions:
         found = migratectl("init", "--dsn", region.app_dsn, "--admin-dsn", region.admin_dsn, "--mode", lab.mode)
         assert found.returncode == 0, found.stderr
-    yield lab
-    lab.down()
 
 
 @pytest.fixture

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from accountdb import lab
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
 from proof.dying import FAULTS, Moment, Stage, share
-from tests.conftest import make_lab, run_sql
+from tests.conftest import Labs, run_sql
 
 MERGE = [
     # An empty table is loaded whole, its indexes made afterwards.
@@ -41,35 +42,44 @@ WITHOUT_UNDO = [("kill", Moment(8, "COMMIT")), ("crash-cn", Moment(12, "cn: COMM
 Stages = Callable[[str], Stage]
 
 
-def in_both_modes(cases: list[tuple[str, Moment]]) -> pytest.MarkDecorator:
-    """All cases on one engine, every other one on the other: the streams are not at work in them."""
-    native = [pytest.param("native", *case, id=f"native-{case[0]}-{case[1]}") for case in cases]
-    pglogical = [
-        pytest.param("pglogical", *case, marks=pytest.mark.pglogical, id=f"pglogical-{case[0]}-{case[1]}")
-        for case in cases[::2]
+def on_either_engine(cases: list[tuple[str, Moment]]) -> pytest.MarkDecorator:
+    """The cases, on one engine and the other in turn: the streams are not at work in them."""
+    modes = (("native", ()), ("pglogical", (pytest.mark.pglogical,)))
+    found = [
+        pytest.param(mode, *case, marks=marks, id=f"{mode}-{case[0]}-{case[1]}")
+        for case, (mode, marks) in zip(cases, itertools.cycle(modes))
     ]
-    return pytest.mark.parametrize(
-        ("death_lab", "fault", "moment"), [*native, *pglogical], indirect=["death_lab"], scope="module"
-    )
+    return pytest.mark.parametrize(("death_lab", "fault", "moment"), found, indirect=["death_lab"], scope="module")
 
 
 @pytest.fixture(scope="module")
-def death_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    running = make_lab(tmp_path_factory.mktemp(f"death-{request.param}") / "lab", lab.mode_of(request.param))
-    make_ready(running)
-    yield running
-    running.down()
+def death_labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    with closing(Labs(tmp_path_factory, "death", make_ready)) as labs:
+        yield labs
 
 
 @pytest.fixture(scope="module")
-def stages(death_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Stages:
+def death_lab(request: pytest.FixtureRequest, death_labs: Labs) -> Lab:
+    return death_labs.of(request.param)
+
+
+@pytest.fixture(scope="module")
+def all_stages() -> dict[tuple[str, str], Stage]:
+    """Those of all labs, by mode and command."""
+    return {}
+
+
+@pytest.fixture
+def stages(
+    death_lab: Lab, all_stages: dict[tuple[str, str], Stage], tmp_path_factory: pytest.TempPathFactory
+) -> Stages:
     """The command on its stage, made once."""
-    known: dict[str, Stage] = {}
 
     def stage(command: str) -> Stage:
-        if command not in known:
-            known[command] = Stage(death_lab, command, tmp_path_factory.mktemp("death"))
-        return known[command]
+        key = (death_lab.mode, command)
+        if key not in all_stages:
+            all_stages[key] = Stage(death_lab, command, tmp_path_factory.mktemp("death"))
+        return all_stages[key]
 
     return stage
 
@@ -80,22 +90,22 @@ def assert_proved(stage: Stage, fault: str, moment: Moment) -> None:
     assert outcome.reached is not None, "there was no such step"
 
 
-@in_both_modes(MERGE)
+@on_either_engine(MERGE)
 def test_a_merge_that_died_is_run_again_and_taken_back(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("merge --undo"), fault, moment)
 
 
-@in_both_modes(WITHOUT_UNDO)
+@on_either_engine(WITHOUT_UNDO)
 def test_a_merge_without_an_undo_file_too(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("merge"), fault, moment)
 
 
-@in_both_modes(UNDO)
+@on_either_engine(UNDO)
 def test_an_undo_that_died_is_run_again(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("undo"), fault, moment)
 
 
-@in_both_modes(DIFF)
+@on_either_engine(DIFF)
 def test_a_diff_that_loses_a_server_says_which(stages: Stages, fault: str, moment: Moment) -> None:
     assert_proved(stages("diff"), fault, moment)
 

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from accountdb import lab
 from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.setup.ready import make_ready
 from proof.history import Fault, History, Round, make
 from proof.playing import play, prepare
 from proof.shrinking import shrink
-from tests.conftest import make_lab
+from tests.conftest import Labs
 
 SEEDS = range(1001, 1004)
 
 
+@pytest.fixture(scope="module")
+def proof_labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
+    with closing(Labs(tmp_path_factory, "proof", playable)) as labs:
+        yield labs
+
+
 @pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
-def proof_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    running = make_lab(tmp_path_factory.mktemp(f"proof-{request.param}") / "lab", lab.mode_of(request.param))
-    make_ready(running)
-    prepare(running)
-    yield running
-    running.down()
+def proof_lab(request: pytest.FixtureRequest, proof_labs: Labs) -> Lab:
+    return proof_labs.of(request.param)
+
+
+def playable(lab: Lab) -> None:
+    make_ready(lab)
+    prepare(lab)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

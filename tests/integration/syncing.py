@@ -15,8 +15,8 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import Connection, connect
 from accountdb.sync.capture import install
 from accountdb.sync.config import Job
-from accountdb.sync.model import Counts, Receipt
-from accountdb.sync.passes import PassOptions, run_pass
+from accountdb.sync.model import Counts, PassOptions, Receipt
+from accountdb.sync.passes import run_pass
 from tests.conftest import Databases, as_role, rows, run_sql
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from accountdb import lab
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.lab import account, binaries, ports
 from accountdb.lab.server import PortTakenError, Server, ServerSpec
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -39,13 +40,6 @@ def one(dsn_or_conn: str | Connection, query: str) -> Any:
             return one(conn, query)
     row = dsn_or_conn.execute(query.encode()).fetchone()
     return row[0] if row else None
-
-
-def eventually(check: Callable[[], bool], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +157,7 @@ def test_the_server_notices_a_cut_at_once(running: lab.Lab) -> None:
     with connect(region.link_dsn) as linked, connect(region.admin_dsn) as admin:
         pid = linked.info.backend_pid
         running.cut()
-        eventually(lambda: one(admin, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}") == 0, 5)
+        eventually(lambda: one(admin, f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}") == 0, within_s=5)
 
 
 def test_hang_passes_no_byte_until_healed(running: lab.Lab) -> None:
@@ -362,9 +356,9 @@ def test_pglogical_is_loaded_and_replicates_through_the_link(tmp_path: Path) -> 
                 (cn.link_dsn,),
             )
             slots = "SELECT count(*) FROM pg_replication_slots WHERE active"
-            eventually(lambda: one(source, slots) == 1, 60)
+            eventually(lambda: one(source, slots) == 1, within_s=60)
             source.execute("INSERT INTO followed VALUES (1)")
-            eventually(lambda: one(target, "SELECT count(*) FROM followed") == 1, 60)
+            eventually(lambda: one(target, "SELECT count(*) FROM followed") == 1, within_s=60)
             pending.lab.cut()
             eventually(lambda: one(source, slots) == 0)
 

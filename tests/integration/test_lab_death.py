@@ -19,6 +19,7 @@ import pytest
 from accountdb import lab
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.lab import process, state
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -36,13 +37,6 @@ if sys.argv[2] == "keep":
 sys.stdin.read()
 """
 MOMENTS = ["two servers", "cluster made", "server runs", "ready"]
-
-
-def eventually(check: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 class Traces:

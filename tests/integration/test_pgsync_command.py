@@ -58,7 +58,8 @@ def counts(found: subprocess.CompletedProcess[str]) -> list[int]:
 def test_the_example_works_with_nothing_but_the_two_dsns(pair: Follow) -> None:
     installed = pgsync(pair, "--install-capture")
     assert installed.stdout.splitlines() == [
-        f"users_one_way: capture of public.{name} installed" for name in ("identities", "sessions", "users")
+        f"users_one_way: capture of public.{name} at the source installed"
+        for name in ("identities", "sessions", "users")
     ]
     assert counts(pgsync(pair, "--once")) == [6, 6, 0, 0, 0]
     pair.here("UPDATE users SET level = 5 WHERE username = 'ann'")

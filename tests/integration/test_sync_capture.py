@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from accountdb.lab import Lab
-from accountdb.sync import passes
 from accountdb.sync.capture import Capture
 from accountdb.sync.limit import parse
+from accountdb.sync.mirroring import Mirroring
 from accountdb.sync.model import Receipt
+from accountdb.sync.run import Run
 from tests.conftest import Databases, as_role, run_sql, value
 from tests.integration.syncing import Follow, follow
 
@@ -177,15 +178,19 @@ class Death(BaseException):
     """A pass that ends here, as if it were killed."""
 
 
-@pytest.mark.parametrize("place", ["_apply", "purge"], ids=["before it is applied", "after it is applied"])
-def test_passes_that_died_raise_no_false_alarm(logged: Logged, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("part", "place"), [(Mirroring, "_apply"), (Run, "purge")], ids=["before it is applied", "after it is applied"]
+)
+def test_passes_that_died_raise_no_false_alarm(
+    logged: Logged, part: type, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The source was told of what was never applied, or not told that it was: any number of times."""
 
     def die(*_: object) -> None:
         raise Death
 
     with monkeypatch.context() as patched:
-        patched.setattr(passes._Pass, place, die)
+        patched.setattr(part, place, die)
         for text in ("one", "two", "three"):
             logged.change(text)
             with pytest.raises(Death):

@@ -14,7 +14,8 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.sync.capture import Capture
 from accountdb.sync.limit import parse
-from accountdb.sync.passes import PassOptions, run_pass
+from accountdb.sync.model import PassOptions
+from accountdb.sync.passes import run_pass
 from tests.conftest import Databases, value
 from tests.integration.syncing import Follow, accounts, begin
 

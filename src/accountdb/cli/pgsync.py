@@ -16,18 +16,16 @@ from typing import Annotated
 
 import typer
 
-from accountdb.catalog.tables import read_tables
 from accountdb.cli.run import run
 from accountdb.errors import AccountdbError, UsageError
-from accountdb.pg.connect import connect
 from accountdb.render import output
 from accountdb.render.progress import meter
-from accountdb.sync.capture import install
 from accountdb.sync.config import Job, load
+from accountdb.sync.installing import install
 from accountdb.sync.limit import DEFAULT, parse
 from accountdb.sync.metrics import text, write
-from accountdb.sync.model import SOURCE, Receipt
-from accountdb.sync.passes import PassOptions, run_pass
+from accountdb.sync.model import PassOptions, Receipt
+from accountdb.sync.passes import run_pass
 
 # As for a side that was lost: run it again.
 _STOPPED = 3
@@ -171,12 +169,9 @@ def _chosen(jobs: Mapping[str, Job], names: list[str], tables: list[str]) -> dic
 
 def _install(jobs: Mapping[str, Job]) -> int:
     for name, job in jobs.items():
-        with connect(job.source.dsn, name=SOURCE, application="pgsync") as conn:
-            tables = [table for table in read_tables(conn, job.schema_name) if table.name in job.tables]
-            new = install(conn, tables)
-        for table in tables:
-            state = "installed" if table in new else "was installed"
-            output.say(f"{name}: capture of {table.schema}.{table.name} {state}")
+        for one in install(job):
+            state = "installed" if one.new else "was installed"
+            output.say(f"{name}: {one.what} of {one.table} at the {one.side} {state}")
     return 0
 
 

@@ -29,12 +29,12 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Regions:
-    """Both regions of a merge, one writer for each. ``tables`` are by title."""
+    """Both regions of a merge, one writer for each; None for one that only gives. ``tables`` are by title."""
 
     found: Comparison
     tables: Mapping[str, Table]
-    a: Writer
-    b: Writer
+    a: Writer | None
+    b: Writer | None
     recorders: Mapping[str, Recorder] = field(default_factory=dict, repr=False)
     """By region, where what is written has to be remembered."""
 
@@ -60,15 +60,18 @@ class Regions:
             for start in range(0, len(work), BATCH):
                 batch = work[start : start + BATCH]
                 sides = ([one.decision.a for one in batch], [one.decision.b for one in batch])
-                futures = [pool.submit(apply, side, parts) for side, parts in enumerate(sides)]
+                futures = [pool.submit(apply, side, parts) for side, parts in enumerate(sides) if self._writer(side)]
                 done += [future.result() for future in futures]
         return done
 
+    def _writer(self, side: int) -> Writer | None:
+        return (self.a, self.b)[side]
+
     def _write(self, shape: Shape, patient: bool, side: int, parts: list[Part]) -> Written:
         wanted = [part for part in parts if part.action in (Action.INSERT, Action.UPDATE)]
-        if not wanted:
+        writer = self._writer(side)
+        if not wanted or writer is None:
             return Written()
-        writer = (self.a, self.b)[side]
         table = self.tables[shape.title]
         recorder = self.recorders.get(writer.name)
 
@@ -87,7 +90,9 @@ class Regions:
 
     def _delete(self, table: Table, side: int, parts: list[Part]) -> Written:
         dead = [part for part in parts if part.action is Action.DELETE and part.own]
-        writer = (self.a, self.b)[side]
+        writer = self._writer(side)
+        if not dead or writer is None:
+            return Written()
         recorder = self.recorders.get(writer.name)
         keys = [part.own.uuid for part in dead if part.own]
 
@@ -96,6 +101,5 @@ class Regions:
                 for part in dead:
                     delete(conn, table, part)
 
-        if dead:
-            writer.run(run)
+        writer.run(run)
         return Written()

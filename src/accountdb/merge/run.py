@@ -8,7 +8,7 @@ Nothing is kept between two runs: killed at any point, the next run finds what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from accountdb.merge.order import children_of
 from accountdb.merge.recording import Recorder
 from accountdb.merge.rows import BATCH, Regions
 from accountdb.merge.writer import Writer, filled, title
+from accountdb.pg.connect import Connection
 
 MOST_ROUNDS = 12
 _SHOWN = 20
@@ -313,6 +314,10 @@ def close_healed(found: Comparison, tables: Mapping[str, Table]) -> int:
     count = 0
     for region in (found.a, found.b):
         with region.use() as conn:
-            for table in tables.values():
-                count += conn.execute(filled("close", table), title(table)).rowcount
+            count += close_in(conn, tables.values())
     return count
+
+
+def close_in(conn: Connection, tables: Iterable[Table]) -> int:
+    """The same in one region."""
+    return sum(conn.execute(filled("close", table), title(table)).rowcount for table in tables)

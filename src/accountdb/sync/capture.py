@@ -60,9 +60,12 @@ def definition(table: Table) -> tuple[sql.Composed, sql.Composed]:
             ),
         },
     )
+    return function, sql.SQL(block(FILE, "triggers")).format(comment=sql.Literal(_comment(function)), **names)
+
+
+def _comment(function: sql.Composed) -> str:
     digest = hashlib.sha256(function.as_string().encode()).hexdigest()[:16]
-    comment = sql.Literal(f"accountdb capture {digest}")
-    return function, sql.SQL(block(FILE, "triggers")).format(comment=comment, **names)
+    return f"accountdb capture {digest}"
 
 
 def _key(row: str, key: Iterable[Column]) -> sql.Composed:
@@ -93,8 +96,7 @@ def captured(conn: Connection, tables: Iterable[Table]) -> set[tuple[str, str]]:
 
 def _current(table: Table, standing: dict[str, tuple[str, str | None]]) -> bool:
     function, _ = definition(table)
-    wanted = f"accountdb capture {hashlib.sha256(function.as_string().encode()).hexdigest()[:16]}"
-    return standing.keys() == _TRIGGERS and all(found == ("A", wanted) for found in standing.values())
+    return standing.keys() == _TRIGGERS and all(found == ("A", _comment(function)) for found in standing.values())
 
 
 def install(conn: Connection, tables: Iterable[Table]) -> tuple[Table, ...]:
@@ -112,9 +114,3 @@ def install(conn: Connection, tables: Iterable[Table]) -> tuple[Table, ...]:
             conn.execute(statement)
         conn.execute(block(FILE, "complete_from"), {"schema": table.schema, "table": table.name})
     return new
-
-
-def remove(conn: Connection, table: Table) -> None:
-    """Log the changes of ``table`` no more."""
-    function = sql.Identifier("accountdb", function_name("capture", table.schema, table.name))
-    conn.execute(sql.SQL(block(FILE, "remove")).format(table=table.identifier, function=function))

@@ -56,3 +56,9 @@ def comparing(
     """Within the block ``tables`` can be compared, and nobody can change their structure."""
     with ExitStack() as stack:
         yield Comparison(source_dsn, snapshot, target_dsn, tables, watch, stack)
+
+
+def differing(source_dsn: str, snapshot: str, target_dsn: str, table: SyncTable, watch: Watch) -> Iterator[Pair]:
+    """The rows of one table that differ, by sessions that end with them."""
+    with comparing(source_dsn, snapshot, target_dsn, [table], watch) as comparison:
+        yield from comparison.differing(table)

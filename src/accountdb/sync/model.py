@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from accountdb.catalog.tables import Column, Table
 from accountdb.sync.capture import Capture
+from accountdb.sync.limit import DEFAULT, Limit
 
 Name = tuple[str, str]
 
 # How messages call the two sides.
 SOURCE, DESTINATION = "source", "destination"
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """How a pass runs. ``once``: everything is compared, whatever the watermark says. ``tables`` none: all."""
+
+    once: bool = False
+    dry_run: bool = False
+    verify: bool = False
+    max_delete: Limit = DEFAULT
+    tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,6 @@ class Receipt:
     seconds: float
     lag_seconds: float
     dry_run: bool
-    verified: bool | None = field(default=None)
+    verified: bool | None = None
     left: tuple[str, ...] = ()
     """The tables that were not reached, because somebody stopped the pass."""

@@ -35,6 +35,7 @@ class Problems:
 
     usage: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    hint: str = "mend the database, or leave the table or column out of the job"
 
     def check(self, job: str) -> None:
         """Raises UsageError or Refused with all of it."""
@@ -47,29 +48,13 @@ class Problems:
             text = "\n".join([f"job {job}, {len(found)} problems:", *(f"  - {line}" for line in found[:_MOST]), *more])
         if self.usage:
             raise UsageError(text, hint="mend the job file; names are as the catalog writes them")
-        raise Refused(text, hint="mend the database, or leave the table or column out of the job")
+        raise Refused(text, hint=self.hint)
 
 
 def preflight(name: str, job: Job, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
     """The job's tables as both sides have them. Raises UsageError and Refused, each with everything that is wrong."""
     problems = Problems()
-    here = {table.name: table for table in read_tables(source, job.schema_name)}
-    there = {table.name: table for table in read_tables(target, job.schema_name)}
-    logged = captured(source, here.values())
-    if logged and not _may_read_log(source):
-        logged = set()
-    found = []
-    for table, options in job.tables.items():
-        missing = [
-            f"{side} has no table {job.schema_name}.{table}"
-            for side, tables in (("source", here), ("destination", there))
-            if table not in tables
-        ]
-        problems.usage += missing
-        if not missing:
-            found.append(_table(here[table], there[table], options, logged, problems))
-    problems.check(name)
-    checked = [_with_rights(one, job, source, target, problems) for one in found]
+    found = sync_tables(job.schema_name, job.tables, source, target, problems, deletes=job.policy is Policy.MERGE)
     row = target.execute(block(FILE, "state_rights")).fetchone()
     assert row is not None
     if not row[0]:
@@ -79,7 +64,37 @@ def preflight(name: str, job: Job, source: Connection, target: Connection) -> tu
             "destination: this role has no place for its watermark: GRANT CREATE ON DATABASE, or on SCHEMA accountdb"
         )
     problems.check(name)
-    return tuple(checked)
+    return found
+
+
+def sync_tables(
+    schema: str,
+    wanted: Mapping[str, TableOptions],
+    source: Connection,
+    target: Connection,
+    problems: Problems,
+    *,
+    deletes: bool = False,
+) -> tuple[SyncTable, ...]:
+    """Some tables of one schema as both sides have them. ``deletes``: rows are deleted whatever the options say."""
+    here = {table.name: table for table in read_tables(source, schema)}
+    there = {table.name: table for table in read_tables(target, schema)}
+    logged = captured(source, here.values())
+    if logged and not _may_read_log(source):
+        logged = set()
+    found = []
+    for table, options in wanted.items():
+        missing = [
+            f"{side} has no table {schema}.{table}"
+            for side, tables in (("source", here), ("destination", there))
+            if table not in tables
+        ]
+        problems.usage += missing
+        if not missing:
+            found.append(_table(here[table], there[table], options, logged, problems))
+    if problems.usage or problems.refused:
+        return ()
+    return tuple(_with_rights(one, one.delete or deletes, source, target, problems) for one in found)
 
 
 def _may_read_log(source: Connection) -> bool:
@@ -150,15 +165,15 @@ def _column(table: Table, name: str) -> Column:
     return column
 
 
-def _with_rights(one: SyncTable, job: Job, source: Connection, target: Connection, problems: Problems) -> SyncTable:
+def _with_rights(
+    one: SyncTable, deletes: bool, source: Connection, target: Connection, problems: Problems
+) -> SyncTable:
     names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
     hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
     if hidden:
         problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
-    deletes = ["DELETE"] if one.delete or job.policy is Policy.MERGE else []
-    row = target.execute(
-        block(FILE, "writable"), {**names, "rights": ["SELECT", "INSERT", "UPDATE", *deletes]}
-    ).fetchone()
+    rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if deletes else [])]
+    row = target.execute(block(FILE, "writable"), {**names, "rights": rights}).fetchone()
     assert row is not None
     lacking, owned, filtered, partitioned = row
     cut = source.execute(block(FILE, "partitioned"), names).fetchone()

@@ -25,6 +25,8 @@ from accountdb.transfer.copying import chunks
 
 FILE = "sync/source.sql"
 
+_KEYS = 5000
+
 # Rows on their way, as COPY gives them.
 Pieces = Iterator[tuple[bytes, int]]
 
@@ -81,6 +83,33 @@ class Source:
             row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.origin)).fetchone()
         return int(row[0]) if row else 0
 
+    def changed(self, table: SyncTable, mark: Watermark) -> Iterator[Key]:
+        """The keys of the rows that were written, or deleted as far as the log says so, since a watermark."""
+        if table.capture is Capture.LOG:
+            statement = sql.SQL(block(FILE, "keys_by_log")).format(since=sql.SQL(block(FILE, "since")))
+            return self._keys(statement, self._since(table, mark.snapshot))
+        keys = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(column.name)) for column in _key(table))
+        statement = sql.SQL(block(FILE, "keys_by_xmin")).format(
+            keys=keys, table=table.origin, horizon=sql.Literal(_horizon(mark.snapshot))
+        )
+        return self._keys(statement, None)
+
+    def buried(self, table: SyncTable, tombstones: SyncTable, since: str) -> Iterator[Key]:
+        """The keys of the rows that died since a snapshot, whoever wrote their tombstones."""
+        if tombstones.capture is Capture.LOG:
+            statement = sql.SQL(block(FILE, "buried_by_log")).format(since=sql.SQL(block(FILE, "since")))
+            values = self._since(tombstones, since)
+        else:
+            horizon = sql.Literal(_horizon(since))
+            statement, values = sql.SQL(block(FILE, "buried_by_xmin")).format(horizon=horizon), {}
+        return self._keys(statement, {**values, "of_schema": table.name[0], "of_table": table.name[1]})
+
+    def _keys(self, statement: sql.Composed, values: Mapping[str, object] | None) -> Iterator[Key]:
+        with self._named(), self.conn.cursor(name="accountdb_keys") as cursor:
+            cursor.itersize = _KEYS
+            for (key,) in cursor.execute(statement, values):
+                yield tuple(key)
+
     @contextmanager
     def by_log(self, table: SyncTable, since: str) -> Iterator[Pieces]:
         """The rows that the log names, each with whether it is there."""
@@ -120,7 +149,7 @@ class Source:
         statement = sql.SQL(block(FILE, "by_xmin")).format(
             columns=_names("t.", table.columns),
             table=table.origin,
-            horizon=sql.Literal(mark.snapshot.partition(":")[0]),
+            horizon=sql.Literal(_horizon(mark.snapshot)),
             format=sql.SQL(table.format),
         )
         with self._copy(statement, None) as copy:
@@ -206,6 +235,11 @@ def _one(conn: Connection, name: str, values: dict[str, str] | None = None) -> t
 
 def _key(table: SyncTable) -> tuple[Column, ...]:
     return tuple(column for name in table.source.primary_key if (column := table.source.column(name)))
+
+
+def _horizon(snapshot: str) -> str:
+    """The oldest transaction that was under way, or the next one."""
+    return snapshot.partition(":")[0]
 
 
 def _names(prefix: str, names: Sequence[str]) -> sql.Composed:

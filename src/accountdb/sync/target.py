@@ -90,6 +90,10 @@ class Target:
         self._run("analyze", table)
         return row[0], row[1]
 
+    def add(self, table: SyncTable) -> None:
+        """Insert what is missing of the staged rows, and change nothing."""
+        self._run("add", table)
+
     def upsert(self, table: SyncTable, counts: Counts) -> None:
         """Insert what is missing, update what differs. Values may change places between rows."""
         try:

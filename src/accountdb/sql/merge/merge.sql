@@ -45,6 +45,9 @@ SELECT pg_catalog.set_config('accountdb.judged', %(judged)s, true);
 CREATE TEMP TABLE IF NOT EXISTS {new} ON COMMIT DELETE ROWS AS
 SELECT 0::bigint AS accountdb_n, {columns} FROM {table} AS t WITH NO DATA;
 
+-- empty_stage --
+TRUNCATE {stage};
+
 -- insert_new --
 -- Rows that are not here: no value is taken, no parent missing, no tombstone says that they are dead.
 INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE

@@ -18,6 +18,11 @@ INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {staged} FROM {stage} AS s
 WHERE s.accountdb_present AND NOT EXISTS (SELECT FROM {table} AS t WHERE {match});
 
+-- add --
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+SELECT {staged} FROM {stage} AS s WHERE s.accountdb_present IS DISTINCT FROM false
+ON CONFLICT DO NOTHING;
+
 -- update --
 -- By the bytes: equality of a type may be coarser than what it holds.
 UPDATE {table} AS t SET ({changed}) = ROW ({changed_staged})

@@ -57,6 +57,22 @@ COPY (SELECT true, {columns} FROM {table} AS t
       WHERE pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid))
 TO STDOUT (FORMAT {format});
 
+-- keys_by_log --
+SELECT DISTINCT l.row_key FROM accountdb.change_log AS l WHERE {since} AND l.row_key IS NOT NULL;
+
+-- keys_by_xmin --
+SELECT ARRAY[{keys}] FROM {table} AS t WHERE pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid);
+
+-- buried_by_log --
+-- Rows of one table that the log of the tombstones names, by those tombstones' own keys.
+SELECT DISTINCT l.row_key[1:1] FROM accountdb.change_log AS l
+WHERE {since} AND l.operation <> 'D' AND l.row_key[2] = %(of_schema)s AND l.row_key[3] = %(of_table)s;
+
+-- buried_by_xmin --
+SELECT DISTINCT ARRAY[t.row_key::text] FROM accountdb.tombstone AS t
+WHERE t.table_schema = %(of_schema)s AND t.table_name = %(of_table)s
+  AND pg_catalog.age(t.xmin) BETWEEN 0 AND pg_catalog.age({horizon}::xid8::xid);
+
 -- whole --
 COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
 

@@ -1,0 +1,207 @@
+"""One region given what another has of some rows, in the caller's transaction: the same judge as a merge.
+
+Of the two regions of the comparison a gives, at one snapshot, and b takes, seen by the session that
+writes it. Nothing is written in a. Two of these, one each way, bring both to where a merge would.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from accountdb.catalog.tables import Table
+from accountdb.compare.diff import Comparison
+from accountdb.compare.look import Sight
+from accountdb.compare.model import Key, Shape, Unwatched, Watch
+from accountdb.compare.spool import Spool
+from accountdb.contract.decide import Action
+from accountdb.merge.judging import Judged, decisions
+from accountdb.merge.load import Loader, by_keys
+from accountdb.merge.model import Counts
+from accountdb.merge.order import children_of
+from accountdb.merge.rows import BATCH, Regions
+from accountdb.merge.writer import Writer, filled, make_stage
+
+_MOST_ROUNDS = 12
+_T = TypeVar("_T")
+_WRITES = (Action.INSERT, Action.UPDATE)
+
+# A row, and the hash of b's copy before anything was written.
+Seen = tuple[Key, int | None]
+# Raises where so many rows of a table, by its title, may not be deleted.
+Allow = Callable[[str, int], None]
+
+
+@dataclass
+class OneWay:
+    """What is under way. ``tables`` are by title, parents first; ``found`` has their shapes in the same order."""
+
+    found: Comparison
+    tables: Mapping[str, Table]
+    writer: Writer
+    allow: Allow
+    watch: Watch
+    stack: ExitStack
+    """Closes the spools."""
+    counts: dict[str, Counts] = field(default_factory=dict)
+    """What became of b's rows, by table."""
+    equal: dict[str, Spool[Key]] = field(default_factory=dict)
+    """The rows that both hold alike in the end, by table: there, or in neither."""
+    doomed: Counter[str] = field(default_factory=Counter)
+    """How many rows were to be deleted so far, by table."""
+    patient: bool = True
+    """Whether rows may still wait for others. When nothing moves any more, the guard judges them as they are."""
+
+    def __post_init__(self) -> None:
+        self.regions = Regions(self.found, self.tables, None, self.writer)
+        self.shapes = {shape.title: shape for shape in self.found.shapes}
+
+    def bring(self, keys: Mapping[str, Iterable[Key]]) -> None:
+        """All rows that ``keys`` name by table: what a has of them and wins, and what died."""
+        seen: dict[str, Spool[Seen]] = {}
+        for shape in self.found.shapes:
+            self.equal[shape.title] = self._spool()
+            self.counts[shape.title] = Counts()
+            seen[shape.title] = self._insert(shape, keys[shape.title])
+        self._settle(seen)
+        for shape in self.found.shapes:
+            self._count(shape, seen[shape.title])
+
+    def undecided(self, keys: Mapping[str, Iterable[Key]]) -> bool:
+        """Whether b has anything left to do for one of these rows."""
+        return any(next(self._acting(shape, keys[shape.title]), None) for shape in self.found.shapes)
+
+    def _spool(self) -> Spool[Key]:
+        return self.stack.enter_context(closing(Spool[Key]()))
+
+    def _insert(self, shape: Shape, keys: Iterable[Key]) -> Spool[Seen]:
+        """Insert by sets what only a has and what never died. Returns the rows that need a judge, or nothing."""
+        left = self.stack.enter_context(closing(Spool[Seen]()))
+        looker = self.found.looker(shape)
+        self.watch.stage(shape.title)
+        for batch in _batches(keys, BATCH):
+            dead = {str(uuid) for uuid in looker.dead(batch)}
+            sights = dict(zip(batch, looker.sights(batch), strict=True))
+            lacking = [key for key, (a, b) in sights.items() if a and not b and key[0] not in dead]
+            inserted = self._inserted(shape, lacking)
+            for key in batch:
+                if key in inserted:
+                    self.equal[shape.title].add(key)
+                else:
+                    left.add((key, _hash(sights[key][1])))
+            self.counts[shape.title].inserted += len(inserted)
+            self.watch.advance(len(batch))
+        return left
+
+    def _inserted(self, shape: Shape, keys: Sequence[Key]) -> set[Key]:
+        if not keys:
+            return set()
+        self._empty_stage(shape)
+        # Not watched: these rows are counted as they are looked at.
+        loader = Loader(self.writer, None, Unwatched())
+        _, rest = loader.insert(by_keys(self.found.a, self.tables[shape.title], keys))
+        return set(keys) - set(rest)
+
+    def _settle(self, work: Mapping[str, Spool[Seen]]) -> None:
+        """Write and delete until b has nothing left to do, or nothing moves."""
+        state, todo = self._todo({title: (key for key, _ in _each(spool)) for title, spool in work.items()})
+        for _ in range(_MOST_ROUNDS):
+            if not todo:
+                return
+            waiting = {title for title, keys in todo.items() if self._write(self.shapes[title], _each(keys))}
+            for shape in reversed(self.found.shapes):
+                if shape.title in todo and not (self.patient and waiting & self._below(shape)):
+                    self._delete(shape, todo[shape.title])
+            before = state
+            state, todo = self._todo({title: _each(keys) for title, keys in todo.items()})
+            if state == before:
+                if not self.patient:
+                    return
+                self.patient = False
+
+    def _todo(self, work: Mapping[str, Iterable[Key]]) -> tuple[int, dict[str, Spool[Key]]]:
+        """What b still has to do, and one number for how all of that stands."""
+        state, todo = 0, {}
+        for shape in self.found.shapes:
+            acting = self._spool()
+            for one in self._acting(shape, work.get(shape.title, ())):
+                state += hash((shape.title, one.key, one.decision))
+                acting.add(one.key)
+            if acting.count:
+                todo[shape.title] = acting
+        return state, todo
+
+    def _acting(self, shape: Shape, keys: Iterable[Key]) -> Iterator[Judged]:
+        looker = self.found.looker(shape)
+        for batch in _batches(keys, BATCH):
+            unequal = [key for key, (a, b) in zip(batch, looker.sights(batch), strict=True) if _hash(a) != _hash(b)]
+            yield from (one for one in decisions(self.found, shape, unequal) if one.decision.b.acts)
+
+    def _write(self, shape: Shape, keys: Iterable[Key]) -> int:
+        """Insert and update through the guard; returns how many rows wait for others. Again as long as some get on."""
+        last: int | None = None
+        while True:
+            waiting: list[Key] = []
+            for batch in _batches(keys, BATCH):
+                work = [o for o in decisions(self.found, shape, batch) if o.decision.b.action in _WRITES]
+                if work:
+                    self._empty_stage(shape)
+                    waiting += self.regions.write(shape, work, patient=self.patient).waiting
+            if not waiting or len(waiting) == last:
+                return len(waiting)
+            last, keys = len(waiting), sorted(waiting)
+
+    def _delete(self, shape: Shape, keys: Spool[Key]) -> None:
+        dead = self._spool()
+        for batch in _batches(_each(keys), BATCH):
+            for one in self._dead(shape, batch):
+                dead.add(one.key)
+        if dead.count:
+            self.doomed[shape.title] += dead.count
+            self.allow(shape.title, self.doomed[shape.title])
+        for batch in _batches(_each(dead), BATCH):
+            self.regions.delete(shape, self._dead(shape, batch))
+
+    def _dead(self, shape: Shape, keys: Sequence[Key]) -> list[Judged]:
+        return [one for one in decisions(self.found, shape, keys) if one.decision.b.action is Action.DELETE]
+
+    def _below(self, shape: Shape) -> set[str]:
+        """Tables of which a row that has yet to come may be one that has left a row of this table before it died."""
+        below = children_of([self.tables[shape.title]], self.tables.values())
+        return {f"{schema}.{name}" for schema, name in below}
+
+    def _count(self, shape: Shape, seen: Spool[Seen]) -> None:
+        """What became of the rows that were left to the judge, by what stands now."""
+        looker, counts = self.found.looker(shape), self.counts[shape.title]
+        for batch in _batches(_each(seen), BATCH):
+            for (key, before), (a, b) in zip(batch, looker.sights([key for key, _ in batch]), strict=True):
+                after = _hash(b)
+                counts.inserted += before is None and after is not None
+                counts.deleted += before is not None and after is None
+                counts.updated += None not in (before, after) and before != after
+                if _hash(a) == after:
+                    self.equal[shape.title].add(key)
+
+    def _empty_stage(self, shape: Shape) -> None:
+        """The staging table of the batch before, which only the end of the transaction would empty."""
+        table = self.tables[shape.title]
+        make_stage(self.writer.conn, table)
+        self.writer.conn.execute(filled("empty_stage", table), {"unused": None})
+
+
+def _hash(sight: Sight | None) -> int | None:
+    return sight.hash if sight else None
+
+
+def _each(spool: Spool[_T]) -> Iterator[_T]:
+    return (one for batch in spool.batches() for one in batch)
+
+
+def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    several = iter(items)
+    while batch := list(islice(several, size)):
+        yield batch
