@@ -26,7 +26,7 @@ class Comparison:
     _stack: ExitStack
     _sides: tuple[Region, Region] | None = None
 
-    def differing(self, table: SyncTable, *, keys_only: bool = False) -> Iterator[Pair]:
+    def differing(self, table: SyncTable, *, keys_only: bool = False, doing: str = "comparing") -> Iterator[Pair]:
         """The rows that differ: a is the source's hash. ``keys_only``: only those that one side lacks."""
         a, b = self._sides = self._sides or self._opened()
         columns = [column for name in table.columns if (column := table.target.column(name))]
@@ -38,7 +38,9 @@ class Comparison:
             partitioned=table.partitioned,
         )
         kind = negotiate(a, b, None)
-        parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, self.watch)
+        sizes = measure(a, b, shape)
+        self.watch.stage(f"{doing} {table.title}", sum(max(size.rows, 0) for size in sizes.values()))
+        parts = read_parts(a, b, shape, sizes, kind, None, self.watch)
         yield from differing_rows(a, b, shape, parts, kind, None)
 
     def _opened(self) -> tuple[Region, Region]:

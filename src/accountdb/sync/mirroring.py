@@ -36,7 +36,9 @@ class Mirroring:
         """Whether the target now holds what the source held at the pass's snapshot."""
         with self._comparing(tables) as comparison:
             return not any(
-                pair.a is not None or table.delete for table in tables for pair in comparison.differing(table)
+                pair.a is not None or table.delete
+                for table in tables
+                for pair in comparison.differing(table, doing="verifying")
             )
 
     def _group(self, tables: Sequence[SyncTable]) -> None:
@@ -93,7 +95,6 @@ class Mirroring:
             return _Plan(table, fill=True)
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
-            run.watch.stage(table.title)
             for pair in comparison.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
@@ -104,12 +105,14 @@ class Mirroring:
         table, source, watch = plan.table, self.run.source, self.run.watch
         if not plan.work:
             return False
-        watch.stage(table.title)
         if plan.fill:
-            large = source.count(table) >= FILL_FROM
+            rows = source.count(table)
+            watch.stage(f"loading {table.title}", rows)
             with source.whole(table) as pieces:
-                counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=large)
+                counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=rows >= FILL_FROM)
             return False
+        # By its keys alone: all of them are known.
+        watch.stage(f"reading {table.title}", plan.keys.count if plan.keys and not plan.recent else None)
         target.stage(table)
         if plan.log is not None:
             with source.by_log(table, plan.log.snapshot) as pieces:
@@ -123,6 +126,7 @@ class Mirroring:
                 target.receive(table, pieces, watch.advance)
         present, counts.read = target.staged(table)
         if present:
+            watch.stage(f"writing {table.title}")
             target.upsert(table, counts)
         counts.unchanged = present - counts.inserted - counts.updated
         return present < counts.read
