@@ -4,9 +4,9 @@
 #   make test                           all tests, on real servers
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
-#   make faults [STEPS=all] [MODE=...]  merge, undo and diff die at every step and are run again (hours)
+#   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
-#   make bench                          what a guard, a comparison and a merge cost (bars and figures)
+#   make bench                          what a guard, a comparison, a merge and pgsync cost (bars and figures)
 #
 # Both make .venv first; nothing else needs to be installed by hand.
 
@@ -53,15 +53,15 @@ proof: env
 
 faults: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
-	@$(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS)
+	@$(BIN)/python -m proof.death --mode pgsync --steps $(STEPS)
+	@if [ "$(MODE)" != pgsync ]; then $(BIN)/python -m proof.death --mode $(MODE) --steps $(STEPS); fi
 
 follow: env
 	@$(BIN)/python -m proof.following --passes $(PASSES)
 
 bench: env
 	@sh scripts/pglogical.sh --need
-	@$(BIN)/python -m benchmarks.apply
-	@$(BIN)/python -m benchmarks.diff
+	@status=0; for part in apply diff pgsync; do $(BIN)/python -m benchmarks.$$part || status=1; done; exit $$status
 
 check: env
 	@$(BIN)/ruff format --check src tests proof benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import statistics
 import subprocess
@@ -25,6 +26,8 @@ class Took:
     seconds: float
     peak_mb: float = 0.0
     said: tuple[str, ...] = ()
+    cpu_s: float = 0.0
+    """What the process itself took of a processor: a busy machine changes little of it."""
 
 
 def call(work: Callable[[], object]) -> Took:
@@ -43,14 +46,16 @@ def command(words: Sequence[str | Path], *, status: int = 0) -> Took:
         began = time.monotonic()
         process = subprocess.Popen(list(map(str, words)), stdout=out, stderr=err)
         peak = _Peak(process.pid)
-        found = process.wait()
+        _, ended, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
+        # Popen learns it from here: there is nothing left that it could wait for.
+        found = process.returncode = os.waitstatus_to_exitcode(ended)
         peak.join()
         if found != status:
             err.seek(0)
             raise SystemExit(f"{Path(words[0]).name} ended with {found}, not {status}:\n{err.read()[-2000:]}")
         out.seek(0)
-        return Took(seconds, peak.megabytes, tuple(out.read().splitlines()))
+        return Took(seconds, peak.megabytes, tuple(out.read().splitlines()), usage.ru_utime + usage.ru_stime)
 
 
 class _Peak(threading.Thread):
@@ -81,13 +86,21 @@ class Rounds:
     def add(self, name: str, took: Took) -> Took:
         """One more run of ``name``, told at once."""
         self._took[name].append(took)
-        peak = f", {took.peak_mb:.0f} MB" if took.peak_mb else ""
-        print(f"  {name}: {took.seconds:.2f} s{peak}", flush=True)
+        more = f", {took.cpu_s:.2f} s of a processor, {took.peak_mb:.0f} MB" if took.peak_mb else ""
+        print(f"  {name}: {took.seconds:.2f} s{more}", flush=True)
         return took
 
     def seconds(self, name: str) -> float:
         """The median."""
         return statistics.median(took.seconds for took in self._took[name])
+
+    def least(self, name: str) -> float:
+        """The time of the run that was disturbed the least."""
+        return min(took.seconds for took in self._took[name])
+
+    def processor(self, name: str) -> float:
+        """The median of what the process itself took of a processor."""
+        return statistics.median(took.cpu_s for took in self._took[name])
 
     def ratio(self, name: str, to: str) -> float:
         """How many times as long ``name`` took: the median of the pairs."""

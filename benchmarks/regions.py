@@ -19,7 +19,7 @@ from accountdb.replication.model import Mode
 from accountdb.setup.init import InitRequest, init
 from accountdb.setup.ready import NODES
 
-_LOAD = b"""
+LOAD = b"""
 INSERT INTO public.users (uuid, username, password, email, level, groups, mfa_totp_secret, mfa_enabled,
                           email_verified_at, created_at, updated_at, version, origin_node)
 SELECT md5(n::text)::uuid, substr(md5(n || 'x'), 1, 12), '$2b$12$' || md5(n || 'p') || substr(md5(n || 'q'), 1, 21),
@@ -58,7 +58,7 @@ def load(regions: Sequence[LabRegion], rows: int) -> None:
 def _load(region: LabRegion, rows: int) -> None:
     with quiet(region) as conn:
         conn.execute("TRUNCATE public.users CASCADE")
-        conn.execute(_LOAD, (rows,))
+        conn.execute(LOAD, (rows,))
         conn.execute("VACUUM (ANALYZE, FREEZE) public.users")
         conn.execute("CHECKPOINT")
 

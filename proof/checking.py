@@ -64,9 +64,11 @@ def constraints(conn: Connection, tables: Iterable[Table]) -> list[str]:
             if row and row[0]:
                 found.append(f"{row[0]} values of {index.name} stand twice")
         for reference in table.references:
-            query = sql.SQL("SELECT count(*) FROM {} c LEFT JOIN {} p ON p.{} = c.{} WHERE p.{} IS NULL")
+            query = sql.SQL(
+                "SELECT count(*) FROM {0} c LEFT JOIN {1} p ON p.{2} = c.{3} WHERE p.{2} IS NULL AND c.{3} IS NOT NULL"
+            )
             child, parent = sql.Identifier(reference.child_columns[0]), sql.Identifier(reference.parent_columns[0])
-            statement = query.format(table.identifier, sql.Identifier(*reference.parent), parent, child, parent)
+            statement = query.format(table.identifier, sql.Identifier(*reference.parent), parent, child)
             row = conn.execute(statement).fetchone()
             if row and row[0]:
                 found.append(f"{row[0]} rows of {table.name} have no parent by {reference.name}")

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
 import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection as Pipe
-from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from accountdb.lab import Lab
 from accountdb.setup.merging import undo_merge
-from proof import aftermath, apart, playing, stepping
+from proof import aftermath, apart, playing
 from proof.aftermath import Picture
 from proof.checking import apply_errors
 from proof.stepping import Orders
+from proof.striking import NONE, PATIENCE_S, Ended, Fault, Moment, Outcome, Striker, heal, share
 
-# What a command may take to find out that its server is gone, and to end.
-PATIENCE_S = 60.0
 _STEP_S = 0.02
 
 COMMANDS = ("merge --undo", "merge", "merge --recent", "undo", "diff")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What happens at a step: ``order`` is what the process is told. ``region`` is the one that is lost."""
-
-    order: str
-    region: str | None = None
-    cut: bool = False
-
-    def strike(self, lab: Lab) -> None:
-        """Do what the process does not do itself."""
-        if self.cut:
-            lab.cut()
-        elif self.region:
-            lab.kill(self.region)
-
 
 FAULTS = {
     "kill": Fault("kill"),
@@ -52,47 +29,6 @@ FAULTS = {
     "crash-cn": Fault("ask", "cn"),
     "crash-global": Fault("ask", "global"),
 }
-_NONE = Fault("none")
-
-
-def heal(lab: Lab) -> None:
-    """End a fault; streams come back by themselves."""
-    lab.heal()
-    for region in lab.status().regions:
-        if region.server != "running":
-            lab.start(region.name)
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The step number ``at``, of all or of those that ``text`` is part of.
-
-    ``back``: what happens there is healed before the command goes on.
-    """
-
-    at: int
-    text: str = ""
-    back: bool = False
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended. ``reached`` is the step of the fault, ``steps`` all of them where it lived to tell."""
-
-    status: int | None
-    reached: str | None
-    steps: tuple[str, ...]
-    said: str
-    complained: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One death: the step (None: the command had ended before it), and what was wrong (nothing: proved)."""
-
-    reached: str | None
-    faults: tuple[str, ...]
-    seconds: float
 
 
 @dataclass
@@ -112,8 +48,7 @@ class Stage:
     end: Picture = field(init=False)
 
     def __post_init__(self) -> None:
-        self._forks = multiprocessing.get_context("forkserver")
-        self._forks.set_forkserver_preload(["proof.stepping"])
+        self._striker = Striker(self.folder)
         self._undo = self.folder / "undo.jsonl"
         apart.prepare(self.lab)
         self._begin()
@@ -173,7 +108,7 @@ class Stage:
                 found.append(f"{name}: the tombstones are not as before")
         return found
 
-    def _run(self, command: str, fault: Fault = _NONE, moment: Moment = Moment(0)) -> Ended:
+    def _run(self, command: str, fault: Fault = NONE, moment: Moment = Moment(0)) -> Ended:
         words = {
             "merge": ("merge",),
             "merge --undo": ("merge", "--undo", str(self._undo)),
@@ -183,48 +118,18 @@ class Stage:
         }[command]
         dsns = ("--cn", self.lab.region("cn").admin_dsn, "--global", self.lab.region("global").link_dsn)
         ports: dict[int, str] = {port: r.name for r in self.lab.regions for port in (r.port, r.link_port)}
-        out, err = (self.folder / name for name in ("out", "err"))
-        orders = Orders((*words, *dsns), fault.order, moment.at, moment.text, self.broken, ports, str(out), str(err))
-        ours, theirs = self._forks.Pipe()
-        process = self._forks.Process(target=stepping.run, args=(orders, theirs), daemon=True)
-        process.start()
-        theirs.close()
-        try:
-            reached, steps = self._attend(process, ours, fault, moment)
-        finally:
-            ours.close()
-        return Ended(process.exitcode, reached, steps, out.read_text(), err.read_text())
+        orders = Orders("migratectl", (*words, *dsns), fault.order, moment.at, moment.text, self.broken, ports)
 
-    def _attend(
-        self, process: ForkServerProcess, pipe: Pipe, fault: Fault, moment: Moment
-    ) -> tuple[str | None, tuple[str, ...]]:
-        """Do the fault when the process has come to its step, and wait for the process's end."""
-        reached: str | None = None
-        steps: tuple[str, ...] = ()
-        deadline = time.monotonic() + PATIENCE_S
-        while wait([pipe], timeout=max(deadline - time.monotonic(), 0)):
-            try:
-                told = pipe.recv()
-            except EOFError:
-                break
-            if not isinstance(told, str):
-                steps = tuple(told)
-                continue
-            reached = told
-            if fault.order == "ask":
-                fault.strike(self.lab)
-                if moment.back:
-                    heal(self.lab)
-                pipe.send("go on")
-            deadline = time.monotonic() + PATIENCE_S
-        process.join(max(deadline - time.monotonic(), 1))
-        if process.is_alive() and process.pid:
-            # Where it hangs goes to what it complained of.
-            os.kill(process.pid, signal.SIGUSR1)
-            process.join(1)
-            process.kill()
-            process.join()
-        return reached, steps
+        def strike(_: int) -> None:
+            fault.strike(self.lab)
+            if moment.back:
+                heal(self.lab)
+
+        return self._striker.run(orders, strike)
+
+    def moments(self, fault: Fault, most: int | None) -> Iterable[Moment]:
+        """All steps at which to die of ``fault``, or so many of them."""
+        return share(len(self.steps), most)
 
     def _well(self, command: str, ended: Ended) -> list[str]:
         """What is wrong with a command that nothing happened to. The regions of a diff do differ."""
@@ -257,12 +162,3 @@ class Stage:
         while (found := aftermath.left(self.lab)) and time.monotonic() < deadline:
             time.sleep(_STEP_S)  # the poll's step
         return [f"left behind: {what}" for what in found]
-
-
-def share(count: int, most: int | None) -> Iterable[Moment]:
-    """Steps 1 to ``count``, or ``most`` of them, evenly spread; every second one is healed at once. Pure."""
-    if most is None or most >= count:
-        steps = list(range(1, count + 1))
-    else:
-        steps = [1 + (2 * n + 1) * count // (2 * most) for n in range(most)]
-    return [Moment(step, back=number % 2 == 1) for number, step in enumerate(steps)]

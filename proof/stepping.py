@@ -1,4 +1,4 @@
-"""A command of accountdb that dies, or loses a server, at one step, in a process of its own; see ``proof.dying``.
+"""A command that dies, or loses a server, at one step, in a process of its own; see ``proof.striking``.
 
 A step is a talk with a server: a connection made, a statement, a transaction begun or ended, a piece of
 a COPY; or half a line written to the undo file.
@@ -23,9 +23,15 @@ import psycopg
 import accountdb.cli.diff
 import accountdb.cli.merge  # noqa: F401 - imported before the process is forked
 from accountdb.cli.migratectl import main as migratectl
+from accountdb.cli.pgsync import main as pgsync
 from accountdb.compare import parts
 from accountdb.merge import load, undo
 from accountdb.merge import run as merging
+from accountdb.pg import session as sessions
+from accountdb.sync import mirroring, target, watermark
+from accountdb.sync import run as running
+from accountdb.sync.model import SyncTable
+from accountdb.transfer import copying
 
 _WAIT_R = 1
 # Of the rows of a COPY that is read, only every so many are steps: between them nothing is different.
@@ -38,18 +44,19 @@ Talk = Generator[Any, Any, Any]
 class Orders:
     """What a process is to do: run a command, and ``fault`` at step ``at`` (0: at none) of those with ``text`` in them.
 
-    ``fault``: kill (die), lost (the answer is lost, with its connection) or ask (tell the parent, and wait).
-    ``broken``: the command's own transactions do not hold, so that a fault must show.
+    ``program``: migratectl or pgsync. ``fault``: kill (die), lost (the answer is lost, with its connection) or
+    ask (tell the parent, and wait). ``broken``: the command's own transactions do not hold, so that a fault must
+    show. ``ports``: whose they are. ``hasty``: servers find out in seconds that nobody is there any more.
     """
 
+    program: str
     words: tuple[str, ...]
     fault: str
     at: int
     text: str
     broken: bool
     ports: Mapping[int, str]
-    out: str
-    err: str
+    hasty: bool = False
 
 
 @dataclass
@@ -141,17 +148,39 @@ def _watch(steps: Steps) -> None:
     undo._write_line = half_by_half
 
 
-def _break() -> None:
+def _break_merge() -> None:
     """Have a merge that loads a whole table commit before its indexes are made."""
     send = load.Source.send
 
     def commit(source: load.Source, conn: psycopg.Connection[Any], into: psycopg.sql.Identifier, *rest: Any) -> None:
         send(source, conn, into, *rest)
         if into == source.table.identifier:
-            conn.execute("COMMIT")
-            conn.execute("BEGIN")
+            _commit(conn)
 
     load.Source.send = commit  # type: ignore[method-assign, assignment]
+
+
+def _break_pass() -> None:
+    """Have a pass commit when it has loaded some of the tied tables, and after each watermark."""
+    fill = target.Target.fill
+
+    def filled(one: target.Target, table: SyncTable, *rest: Any, **more: Any) -> int:
+        rows = fill(one, table, *rest, **more)
+        if table.name[1] == "identities":
+            _commit(one.conn)
+        return rows
+
+    def moved(conn: psycopg.Connection[Any], *rest: Any) -> None:
+        watermark.move(conn, *rest)
+        _commit(conn)
+
+    target.Target.fill = filled  # type: ignore[method-assign, assignment]
+    vars(running)["move"] = moved
+
+
+def _commit(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("COMMIT")
+    conn.execute("BEGIN")
 
 
 def _make_small() -> None:
@@ -161,9 +190,29 @@ def _make_small() -> None:
     parts._ROWS_A_PART = 20
 
 
-def run(orders: Orders, parent: Pipe) -> None:
+def _make_small_passes() -> None:
+    """The same for a pass: indexes afterwards, and a COPY of several pieces."""
+    vars(mirroring)["FILL_FROM"] = 10
+    copying._CHUNK_BYTES = 4096
+
+
+def _hasten() -> None:
+    """Have servers find out in seconds what takes them a minute otherwise: that this process is gone without a word."""
+    keep_alive = sessions.keep_alive
+
+    def hasty(conn: psycopg.Connection[Any]) -> None:
+        keep_alive(conn)
+        conn.execute(
+            "SELECT set_config(name, v::text, false) FROM pg_settings JOIN (VALUES ('tcp_keepalives_idle', 1),"
+            " ('tcp_keepalives_interval', 1), ('tcp_user_timeout', 3000)) AS s (n, v) ON name = n"
+        )
+
+    sessions.keep_alive = hasty
+
+
+def run(orders: Orders, out: str, err: str, parent: Pipe) -> None:
     """The process: run the command and end as it does. The steps go to the parent at the end."""
-    for name, stream in ((orders.out, 1), (orders.err, 2)):
+    for name, stream in ((out, 1), (err, 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), stream)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(stream), "w", encoding="utf-8") for stream in (1, 2))
     # Where a process hangs, this says in which lines.
@@ -171,11 +220,16 @@ def run(orders: Orders, parent: Pipe) -> None:
     steps = Steps(orders, parent)
     _watch(steps)
     _make_small()
+    if orders.program == "pgsync":
+        _make_small_passes()
+    if orders.hasty:
+        _hasten()
     if orders.broken:
-        _break()
-    sys.argv = ["migratectl", *orders.words]
+        _break_merge()
+        _break_pass()
+    sys.argv = [orders.program, *orders.words]
     try:
-        migratectl()
+        (pgsync if orders.program == "pgsync" else migratectl)()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -11,7 +11,8 @@ import pytest
 
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
-from proof.dying import FAULTS, Moment, Stage, share
+from proof.dying import FAULTS, Stage
+from proof.striking import Moment, share
 from tests.conftest import Labs, run_sql
 
 MERGE = [

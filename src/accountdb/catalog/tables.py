@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from accountdb.pg import session
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
 
 _FILE = "catalog/tables.sql"
+_BLOCKS = (
+    "generated",
+    "columns",
+    "primary_keys",
+    "row_triggers",
+    "checked_columns",
+    "unique_indexes",
+    "references",
+)
+
+# The rows of each block.
+_Found: TypeAlias = "dict[str, list[TupleRow]]"
 
 
 @dataclass(frozen=True)
@@ -135,18 +149,17 @@ def read_tables(conn: Connection, schema: str = "public") -> tuple[Table, ...]:
     Expressions come with every name qualified.
     """
     with session.pinned_search_path(conn):
-        return _read_tables(conn, {"schema": schema})
+        with session.pipelined(conn):
+            asked = {name: conn.execute(block(_FILE, name), {"schema": schema}) for name in _BLOCKS}
+        found = {name: cursor.fetchall() for name, cursor in asked.items()}
+    return _tables(schema, found)
 
 
-def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
-    bases = {
-        (table, column): tuple(names or ()) for table, column, names in conn.execute(block(_FILE, "generated"), params)
-    }
+def _tables(schema: str, rows: _Found) -> tuple[Table, ...]:
+    bases = {(table, column): tuple(names or ()) for table, column, names in rows["generated"]}
     columns: dict[str, list[Column]] = {}
     owners: dict[str, str] = {}
-    for table, owner, name, type_, not_null, generated, identity, default, sequence, domain_of in conn.execute(
-        block(_FILE, "columns"), params
-    ):
+    for table, owner, name, type_, not_null, generated, identity, default, sequence, domain_of in rows["columns"]:
         owners[table] = owner
         found = columns.setdefault(table, [])
         if name is not None:
@@ -165,14 +178,13 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
                     identity == "a",
                 )
             )
-    keys = {table: tuple(names) for table, names in conn.execute(block(_FILE, "primary_keys"), params)}
+    keys = {table: tuple(names) for table, names in rows["primary_keys"]}
     triggers: defaultdict[str, list[RowTrigger]] = defaultdict(list)
-    for table, name, function, mode in conn.execute(block(_FILE, "row_triggers"), params):
+    for table, name, function, mode in rows["row_triggers"]:
         triggers[table].append(RowTrigger(name, function, mode))
-    checked = {table: tuple(names) for table, names in conn.execute(block(_FILE, "checked_columns"), params)}
-    indexes = _unique_indexes(conn, params)
-    references = _references(conn, params)
-    schema = params["schema"]
+    checked = {table: tuple(names) for table, names in rows["checked_columns"]}
+    indexes = _unique_indexes(rows)
+    references = _references(rows)
     return tuple(
         Table(
             schema,
@@ -190,11 +202,11 @@ def _read_tables(conn: Connection, params: dict[str, str]) -> tuple[Table, ...]:
     )
 
 
-def _unique_indexes(conn: Connection, params: dict[str, str]) -> defaultdict[str, list[UniqueIndex]]:
+def _unique_indexes(rows: _Found) -> defaultdict[str, list[UniqueIndex]]:
     found: defaultdict[str, list[UniqueIndex]] = defaultdict(list)
-    for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment, immediate in conn.execute(
-        block(_FILE, "unique_indexes"), params
-    ):
+    for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment, immediate in rows[
+        "unique_indexes"
+    ]:
         equal = tuple(zip(schemas, operators, strict=True))
         found[table].append(
             UniqueIndex(name, tuple(keys), equal, predicate, tuple(columns), nulls_equal, comment, immediate)
@@ -202,7 +214,7 @@ def _unique_indexes(conn: Connection, params: dict[str, str]) -> defaultdict[str
     return found
 
 
-def _references(conn: Connection, params: dict[str, str]) -> list[Reference]:
+def _references(rows: _Found) -> list[Reference]:
     return [
         Reference(
             name,
@@ -228,5 +240,5 @@ def _references(conn: Connection, params: dict[str, str]) -> list[Reference]:
             operator_schemas,
             operators,
             deferrable,
-        ) in conn.execute(block(_FILE, "references"), params)
+        ) in rows["references"]
     ]

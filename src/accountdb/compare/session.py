@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -21,6 +21,8 @@ from accountdb.pg.connect import Connection, connect, told
 from accountdb.sql import block
 
 FILE = "compare/compare.sql"
+
+_AGAIN = "check that the server runs and can be reached, then run it again"
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -85,15 +87,16 @@ def named(name: str, dsn: str) -> Iterator[None]:
         raise Refused(f"{name}: {found.message}", hint=hint) from error
     except psycopg.Error as error:
         found = told(error, dsn)
-        lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
-        again = "check that the server runs and can be reached, then run it again"
-        raise AccountdbError(f"{name}: {found.message}", hint=again if lost else found.hint) from error
+        # Without a state it is libpq that has found out; else the server told that it ends, or is not there yet.
+        lost = isinstance(error, psycopg.OperationalError) and (error.sqlstate or "57P").startswith(("57P", "08"))
+        raise AccountdbError(f"{name}: {found.message}", hint=_AGAIN if lost else found.hint) from error
 
 
 def prepare(conn: Connection) -> None:
     """Pin the settings that turn values into text, and have the server notice when nobody is there any more."""
-    conn.execute(block(FILE, "session"), {"local": False})
-    sessions.keep_alive(conn)
+    with sessions.pipelined(conn):
+        conn.execute(block(FILE, "session"), {"local": False})
+        sessions.keep_alive(conn)
     conn.adapters.register_loader("timestamptz", _NearestMoment)
     if not conn.autocommit:
         conn.commit()
@@ -105,38 +108,31 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(name, dsn, autocommit=True))
+            return stack.enter_context(_prepared(name, dsn, None, autocommit=True))
 
         yield _region(name, dsn, together(opened, range(connections)))
 
 
 @contextmanager
-def at_one_snapshot(
-    name: str, dsn: str, tables: Sequence[sql.Identifier], jobs: int, snapshot: str | None = None
-) -> Iterator[Region]:
+def at_one_snapshot(name: str, dsn: str, tables: Sequence[sql.Identifier], jobs: int) -> Iterator[Region]:
     """A region with ``jobs`` connections that see one and the same moment, reading only.
 
-    ``tables`` are locked against being rewritten, by the lock that every query takes. ``snapshot`` is one
-    that another session has exported; None: of now.
+    ``tables`` are locked against being rewritten, by the lock that every query takes.
     """
     with ExitStack() as stack:
 
         def opened(_: int) -> Connection:
-            return stack.enter_context(_prepared(name, dsn, autocommit=False))
+            return stack.enter_context(_prepared(name, dsn, None, autocommit=False))
 
         first, *others = together(opened, range(jobs))
         with named(name, dsn):
-            if snapshot is not None:
-                first.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             for table in tables:
                 # Before the snapshot, so that no table is newer than it.
                 first.execute(sql.SQL(block(FILE, "lock")).format(table=table))
-            if snapshot is None:
-                row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-                assert row is not None
-                snapshot = str(row[0])
+            row = first.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+            assert row is not None
             for conn in others:
-                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(str(row[0]))))
             for conn in (first, *others):
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
@@ -144,9 +140,51 @@ def at_one_snapshot(
 
 
 @contextmanager
-def _prepared(name: str, dsn: str, *, autocommit: bool) -> Iterator[Connection]:
+def open_reader(name: str, dsn: str, option: str | None = None) -> Iterator[Region]:
+    """A region with one connection, to look at one ``moment`` after another.
+
+    ``option`` is how messages call the DSN; None: --NAME.
+    """
+    with _prepared(name, dsn, option, autocommit=False) as conn:
+        yield _region(name, dsn, [conn])
+
+
+@contextmanager
+def moment(region: Region, tables: Sequence[sql.Identifier], snapshot: str | None = None) -> Iterator[None]:
+    """A region that ``open_reader`` has opened sees one moment as long as the block runs; as in ``at_one_snapshot``.
+
+    ``snapshot`` is one that another session has exported; None: of now.
+    """
+    conn = region.first
+    try:
+        with named(region.name, region.dsn):
+            _look(conn, region.name, tables, snapshot)
+        yield
+    finally:
+        # It only read: a connection that is gone by now has nothing to say about that.
+        with suppress(psycopg.Error):
+            conn.rollback()
+
+
+def _look(conn: Connection, name: str, tables: Sequence[sql.Identifier], snapshot: str | None) -> None:
+    try:
+        with sessions.pipelined(conn):
+            if snapshot is not None:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            for table in tables:
+                conn.execute(sql.SQL(block(FILE, "lock")).format(table=table))
+            conn.execute("SET LOCAL enable_sort = off")
+    except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue):
+        if snapshot is None:
+            raise
+        # By the version: before 16 the other one.
+        raise AccountdbError(f"{name}: the session whose snapshot is read has been lost", hint=_AGAIN) from None
+
+
+@contextmanager
+def _prepared(name: str, dsn: str, option: str | None, *, autocommit: bool) -> Iterator[Connection]:
     # Closed and no more: what only reads has nothing to commit.
-    with closing(connect(dsn, name=f"--{name}", autocommit=autocommit)) as conn:
+    with closing(connect(dsn, name=option or f"--{name}", autocommit=autocommit)) as conn:
         with named(name, dsn):
             prepare(conn)
         if not autocommit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -147,6 +147,18 @@ def marked(conn: Connection, key: int) -> bool:
 def unmark(conn: Connection, key: int) -> None:
     """Give back what ``mark`` took."""
     conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
+
+
+@contextmanager
+def pipelined(conn: Connection) -> Iterator[None]:
+    """Within the block a statement is sent without waiting for the answer to the one before it.
+
+    Over a slow link it is the waiting that takes the time. The end of the block waits for all answers, and raises what
+    a statement did wrong: fetch after it.
+    """
+    # A libpq of the system's may be older than pipelines.
+    with conn.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
+        yield
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""The two outputs: data on stdout, messages on stderr. NO_COLOR is honoured by both."""
+"""The two outputs: data on stdout, messages on stderr. NO_COLOR is honoured by both.
+
+rich is loaded by what draws with it: what cron starts each minute draws nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,29 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.table import Table
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def stdout() -> Console:
     """Where data goes. Made anew, so that it follows a redirected sys.stdout."""
+    from rich.console import Console
+
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, markup=False)
 
 
 def stderr() -> Console:
     """Where progress, warnings and errors go."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False)
 
 
 def say(line: str) -> None:
     """One line of data, as it is."""
-    print(line, file=stdout().file, flush=True)
+    print(line, flush=True)
 
 
 def tell(line: str, *, style: str | None = None) -> None:
@@ -45,7 +52,7 @@ class JsonStream:
 
     def __init__(self, name: str) -> None:
         """``name`` is the list's key."""
-        self._file = stdout().file
+        self._file = sys.stdout
         # Nothing is written before there is something to say: an error may come first.
         self._separator = f'{{"{name}": [\n  '
         self._empty = True
@@ -98,6 +105,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
             # Not by rich, which would turn the tabs into spaces.
             console.file.write("\t".join(row) + "\n")
         return
+    from rich.table import Table
+
     drawn = Table(*columns, title=title, title_justify="left")
     for row in rows:
         drawn.add_row(*row)

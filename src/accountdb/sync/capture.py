@@ -114,3 +114,9 @@ def install(conn: Connection, tables: Iterable[Table]) -> tuple[Table, ...]:
             conn.execute(statement)
         conn.execute(block(FILE, "complete_from"), {"schema": table.schema, "table": table.name})
     return new
+
+
+def remove(conn: Connection, table: Table) -> None:
+    """Log the changes of ``table`` no more."""
+    function = sql.Identifier("accountdb", function_name("capture", table.schema, table.name))
+    conn.execute(sql.SQL(block(FILE, "remove")).format(table=table.identifier, function=function))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import violations
 from accountdb.guards.install import GuardState, states
-from accountdb.pg.connect import Connection
 from accountdb.replication import common
 from accountdb.sync.config import Job, TableOptions
 from accountdb.sync.model import DESTINATION, SOURCE, SyncTable
 from accountdb.sync.preflight import Problems, sync_tables
+from accountdb.sync.side import Side
 
 # accountdb's own tables that every region has to know whole.
 LEDGERS = ("tombstone", "resolution")
@@ -35,29 +34,29 @@ def check_job(name: str, job: Job, asked: Sequence[str]) -> None:
     problems.check(name)
 
 
-def check_mergeable(name: str, tables: Sequence[SyncTable], source: Connection, target: Connection) -> None:
+def check_mergeable(name: str, tables: Sequence[SyncTable], source: Side, target: Side) -> None:
     """Raises Refused with everything that keeps these tables from being merged."""
     problems = Problems()
-    sides = {SOURCE: source, DESTINATION: target}
+    sides = (source, target)
     for table in tables:
         problems.refused += _unlike(table)
-        for side, one in ((SOURCE, table.source), (DESTINATION, table.target)):
-            problems.refused += [f"{side}: {table.title} is not under the row contract: {v}" for v in violations(one)]
+        for name_, one in ((SOURCE, table.source), (DESTINATION, table.target)):
+            problems.refused += [f"{name_}: {table.title} is not under the row contract: {v}" for v in violations(one)]
     problems.usage += _lacking_parents(tables)
     problems.check(name)
-    nodes = {side: common.node(conn)[0] for side, conn in sides.items()}
+    nodes = {side.name: _node(side) for side in sides}
     if None in nodes.values() or nodes[SOURCE] == nodes[DESTINATION]:
         told = ", ".join(f"the {side}'s is {node or 'not given'}" for side, node in nodes.items())
         problems.refused.append(f"the row order needs two node names: {told}")
         problems.hint = "migratectl init --mode pgsync --node NAME, another name in each region"
     problems.check(name)
-    for side, conn in sides.items():
-        problems.refused += _unguarded(side, conn, tables)
+    for side in sides:
+        problems.refused += _unguarded(side, tables)
     problems.hint = _HOW_TO_GUARD
     problems.check(name)
 
 
-def ledgers(name: str, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
+def ledgers(name: str, source: Side, target: Side) -> tuple[SyncTable, ...]:
     """The ledgers as both sides have them. Raises Refused where one lacks them, or a right on them."""
     problems = Problems(hint="migratectl init, in both regions; run pgsync as the role that did")
     options: Mapping[str, TableOptions] = {ledger: TableOptions(delete=False) for ledger in LEDGERS}
@@ -85,8 +84,14 @@ def _lacking_parents(tables: Sequence[SyncTable]) -> list[str]:
     ]
 
 
-def _unguarded(side: str, conn: Connection, tables: Sequence[SyncTable]) -> list[str]:
-    known: tuple[Table, ...] = read_tables(conn, tables[0].name[0])
+def _node(side: Side) -> str | None:
+    with side.use() as conn:
+        return common.node(conn)[0]
+
+
+def _unguarded(side: Side, tables: Sequence[SyncTable]) -> list[str]:
+    known = side.tables(tables[0].name[0])
     meant = [table for table in known if any(table.name == one.name[1] for one in tables)]
-    found = [guard for guard in states(conn, meant, known) if guard.state is not GuardState.INSTALLED]
-    return [f"{side}: the guard of {guard.schema}.{guard.table} is {guard.state}" for guard in found]
+    with side.use() as conn:
+        found = [guard for guard in states(conn, meant, known) if guard.state is not GuardState.INSTALLED]
+    return [f"{side.name}: the guard of {guard.schema}.{guard.table} is {guard.state}" for guard in found]

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
-from accountdb.compare.session import Region, named
+from accountdb.compare.session import Region
 from accountdb.compare.shapes import negotiate
 from accountdb.compare.spool import Spool
 from accountdb.contract.masking import Secrets
@@ -26,7 +26,6 @@ from accountdb.pg.connect import Connection
 from accountdb.sql import block
 from accountdb.sync import echo
 from accountdb.sync.capture import Capture
-from accountdb.sync.differing import differing
 from accountdb.sync.model import DESTINATION, SOURCE, Counts, SyncTable
 from accountdb.sync.run import Run
 from accountdb.sync.target import Target, writing
@@ -57,14 +56,13 @@ class Merging:
         with ExitStack() as stack:
             keys = {table.title: stack.enter_context(closing(self._keys(table))) for table in tables}
             run.full |= any(run.why_full(table) for table in tables)
-            dsn = run.job.destination.dsn
-            with writing(run.target, dsn, judged=False, rollback=run.options.dry_run) as target:
+            with writing(run.target.conn, run.target.dsn, judged=False, rollback=run.options.dry_run) as target:
                 began = self._begin()
                 for ledger in self.ledgers:
                     self._carry(target, ledger)
                 one_way = self._one_way(tables, target, stack)
                 one_way.bring({title: _each(spool) for title, spool in keys.items()})
-                close_in(run.target, [table.target for table in tables])
+                close_in(run.target.conn, [table.target for table in tables])
                 self._mark(tables, one_way)
                 run.counts |= self._counts(tables, keys, one_way, began)
                 run.move([*tables, *self.ledgers])
@@ -72,15 +70,13 @@ class Merging:
 
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether nothing is left that the source had at the pass's snapshot and that wins at the target."""
-        dsn = self.run.job.destination.dsn
-        with ExitStack() as stack, writing(self.run.target, dsn, judged=False, rollback=True) as target:
+        side = self.run.target
+        with ExitStack() as stack, writing(side.conn, side.dsn, judged=False, rollback=True) as target:
             keys = {table.title: self._differing(table) for table in tables}
             return not self._one_way(tables, target, stack).undecided(keys)
 
     def _begin(self) -> datetime:
-        row = self.run.target.execute(block(FILE, "begin"), {"lock": _LOCK_TIMEOUT}).fetchone()
-        assert row is not None
-        found: datetime = row[0]
+        found: datetime = self.run.target.row(FILE, "begin", {"lock": _LOCK_TIMEOUT})[0]
         return found
 
     def _keys(self, table: SyncTable) -> Spool[Key]:
@@ -91,7 +87,7 @@ class Merging:
         if mark is None and not run.job.snapshot:
             return spool
         # Of a death whose tombstone nobody logged only the whole table tells.
-        if run.why_full(table) or run.why_full(self.tombstones) or mark is None or self._emptied(table, mark.snapshot):
+        if run.why_full(table) or run.why_full(self.tombstones) or mark is None or self._emptied(table):
             run.watch.stage(table.title)
             found = self._differing(table)
         else:
@@ -102,21 +98,19 @@ class Merging:
             spool.add(key)
         return spool
 
-    def _emptied(self, table: SyncTable, since: str) -> bool:
-        return table.capture is Capture.LOG and self.run.source.logged(table, since).emptied
+    def _emptied(self, table: SyncTable) -> bool:
+        return table.capture is Capture.LOG and self.run.logged[table.name].emptied
 
     def _buried(self, table: SyncTable, since: str) -> Iterator[Key]:
         return self.run.source.buried(table, self.tombstones, since)
 
     def _unstored(self, table: SyncTable) -> Iterator[Key]:
         names = {"schema": table.name[0], "table": table.name[1]}
-        with named(DESTINATION, self.run.job.destination.dsn):
-            yield from self.run.target.execute(block(FILE, "unstored"), names).fetchall()
+        with self.run.target.use() as conn:
+            yield from conn.execute(block(FILE, "unstored"), names).fetchall()
 
     def _differing(self, table: SyncTable) -> Iterator[Key]:
-        job, exported = self.run.job, self.run.source.exported
-        pairs = differing(job.source.dsn, exported, job.destination.dsn, table, self.run.watch)
-        return (pair.key for pair in pairs)
+        return (pair.key for pair in self.run.comparing.differing(table))
 
     def _carry(self, target: Target, ledger: SyncTable) -> None:
         run = self.run
@@ -128,19 +122,19 @@ class Merging:
         elif ledger.capture is Capture.XMIN:
             with run.source.by_xmin(ledger, mark) as pieces:
                 target.receive(ledger, pieces, run.watch.advance)
-        elif run.source.logged(ledger, mark.snapshot).rows:
+        elif run.logged[ledger.name].rows:
             with run.source.by_log(ledger, mark.snapshot) as pieces:
                 target.receive(ledger, pieces, run.watch.advance)
         target.add(ledger)
-        echo.mark_all(run.target, ledger.name, run.source.identity.database)
+        echo.mark_all(run.target.conn, ledger.name, run.source.identity.database)
 
     def _one_way(self, tables: Sequence[SyncTable], target: Target, stack: ExitStack) -> OneWay:
         run = self.run
         a = _region(SOURCE, run.job.source.dsn, run.source.conn)
-        b = _region(DESTINATION, run.job.destination.dsn, run.target)
+        b = _region(DESTINATION, run.target.dsn, run.target.conn)
         shapes = tuple(_shape(table) for table in tables)
         found = Comparison(a, b, shapes, negotiate(a, b, None), Secrets({}), policy=True)
-        writer = Writer(DESTINATION, run.job.destination.dsn, run.target, worker=False, origin=None)
+        writer = Writer(DESTINATION, run.target.dsn, run.target.conn, worker=False, origin=None)
         by_title = {table.title: table for table in tables}
         known = {title: table.target for title, table in by_title.items()}
 
@@ -153,15 +147,15 @@ class Merging:
         """What the source holds alike needs not go back to it."""
         source = self.run.source.identity.database
         for table in tables:
-            echo.mark_equal(self.run.target, table.name, source, _each(one_way.equal[table.title]))
-        echo.mark_deaths(self.run.target, source)
+            echo.mark_equal(self.run.target.conn, table.name, source, _each(one_way.equal[table.title]))
+        echo.mark_deaths(self.run.target.conn, source)
 
     def _counts(
         self, tables: Sequence[SyncTable], keys: Mapping[str, Spool[Key]], one_way: OneWay, began: datetime
     ) -> dict[tuple[str, str], Counts]:
         released = {
             (schema, name): count
-            for schema, name, count in self.run.target.execute(block(FILE, "released"), {"since": began})
+            for schema, name, count in self.run.target.conn.execute(block(FILE, "released"), {"since": began})
         }
         found = {}
         for table in tables:

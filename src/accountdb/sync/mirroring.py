@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +11,6 @@ from accountdb.compare.model import Key
 from accountdb.compare.spool import Spool
 from accountdb.errors import Refused
 from accountdb.sync.capture import Capture
-from accountdb.sync.differing import Comparison, comparing
 from accountdb.sync.grouping import groups
 from accountdb.sync.model import Counts, Name, SyncTable
 from accountdb.sync.run import Run
@@ -34,12 +33,11 @@ class Mirroring:
 
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether the target now holds what the source held at the pass's snapshot."""
-        with self._comparing(tables) as comparison:
-            return not any(
-                pair.a is not None or table.delete
-                for table in tables
-                for pair in comparison.differing(table, doing="verifying")
-            )
+        return not any(
+            pair.a is not None or table.delete
+            for table in tables
+            for pair in self.run.comparing.differing(table, doing="verifying")
+        )
 
     def _group(self, tables: Sequence[SyncTable]) -> None:
         """One group, in one transaction of the target."""
@@ -62,10 +60,9 @@ class Mirroring:
         run = self.run
         counts = {table.name: Counts() for table in tables}
         with ExitStack() as stack:
-            with self._comparing(tables) as comparison:
-                plans = [self._plan(table, table.name in whole, comparison, stack) for table in tables]
+            plans = [self._plan(table, table.name in whole, stack) for table in tables]
             with (
-                writing(run.target, run.job.destination.dsn, judged=True, rollback=run.options.dry_run) as target,
+                writing(run.target.conn, run.target.dsn, judged=True, rollback=run.options.dry_run) as target,
                 target.quiet(tables if any(plan.work for plan in plans) else ()),
             ):
                 staged = [plan for plan in plans if self._bring(target, plan, counts[plan.table.name])]
@@ -76,29 +73,29 @@ class Mirroring:
         run.counts |= counts
         run.full |= bool(whole)
 
-    def _comparing(self, tables: Sequence[SyncTable]) -> AbstractContextManager[Comparison]:
-        job = self.run.job
-        return comparing(job.source.dsn, self.run.source.exported, job.destination.dsn, tables, self.run.watch)
-
-    def _plan(self, table: SyncTable, whole: bool, comparison: Comparison, stack: ExitStack) -> _Plan:
+    def _plan(self, table: SyncTable, whole: bool, stack: ExitStack) -> _Plan:
         """What has to be brought: decided, and compared, before the target's transaction begins."""
         run = self.run
         mark = run.marks.get(table.name)
         if mark is None and not run.job.snapshot:
             return _Plan(table)
         if not whole and table.capture is Capture.LOG and mark is not None:
-            changes = run.source.logged(table, mark.snapshot)
+            changes = run.logged[table.name]
             whole = changes.emptied
             if not whole:
                 return _Plan(table, log=mark if changes.rows else None)
-        if whole and Target(run.target, run.job.destination.dsn).empty(table):
+        if whole and self._empty(table):
             return _Plan(table, fill=True)
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
-            for pair in comparison.differing(table, keys_only=not whole):
+            for pair in run.comparing.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
         return _Plan(table, keys=spool, recent=None if whole else mark)
+
+    def _empty(self, table: SyncTable) -> bool:
+        with self.run.target.use() as conn:
+            return Target(conn, self.run.target.dsn).empty(table)
 
     def _bring(self, target: Target, plan: _Plan, counts: Counts) -> bool:
         """Whether rows were staged, of which some may have to be deleted."""
@@ -106,10 +103,10 @@ class Mirroring:
         if not plan.work:
             return False
         if plan.fill:
-            rows = source.count(table)
-            watch.stage(f"loading {table.title}", rows)
+            watch.stage(f"loading {table.title}", source.about(table))
+            large = source.has(table, FILL_FROM)
             with source.whole(table) as pieces:
-                counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=rows >= FILL_FROM)
+                counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=large)
             return False
         # By its keys alone: all of them are known.
         watch.stage(f"reading {table.title}", plan.keys.count if plan.keys and not plan.recent else None)

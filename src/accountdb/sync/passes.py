@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 from accountdb.compare.model import Watch
-from accountdb.compare.session import named, prepare
 from accountdb.errors import UsageError
 from accountdb.pg import session
-from accountdb.pg.connect import Connection, connect
 from accountdb.sql import block
+from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job, Policy
+from accountdb.sync.differing import Comparing
 from accountdb.sync.mergeable import check_job, check_mergeable, ledgers
 from accountdb.sync.merging import Merging
 from accountdb.sync.mirroring import Mirroring
@@ -22,6 +22,8 @@ from accountdb.sync.model import DESTINATION, SOURCE, PassOptions, Receipt, Sync
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.preflight import preflight
 from accountdb.sync.run import Run
+from accountdb.sync.side import Side, open_side
+from accountdb.sync.source import FILE as SOURCE_SQL
 from accountdb.sync.source import at_snapshot
 from accountdb.sync.watermark import FILE as STATE
 from accountdb.sync.watermark import read_watermarks
@@ -39,26 +41,26 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
     if job.policy is Policy.MERGE:
         check_job(name, job, options.tables)
     with ExitStack() as stack:
-        source = stack.enter_context(connect(job.source.dsn, name=SOURCE, autocommit=True, application="pgsync"))
-        target = stack.enter_context(
-            connect(job.destination.dsn, name=DESTINATION, autocommit=True, application="pgsync")
-        )
-        with named(DESTINATION, job.destination.dsn):
-            prepare(target)
-            if not _alone(target, name):
-                return None
-        if session.same_database(source, target):
+        source = stack.enter_context(open_side(SOURCE, job.source.dsn))
+        target = stack.enter_context(open_side(DESTINATION, job.destination.dsn))
+        if not _alone(target, name):
+            return None
+        if _same_database(source, target):
             raise UsageError(f"job {name}: source and destination are the same database", hint="they are two regions")
         tables = _chosen(name, job, options, source, target)
         also = _mergeable(name, tables, source, target) if job.policy is Policy.MERGE else ()
-        with named(DESTINATION, job.destination.dsn):
-            marks = read_watermarks(target, name)
+        with target.use() as conn:
+            marks = read_watermarks(conn, name)
             if not options.dry_run:
-                target.execute(block(STATE, "make"))
-            row = target.execute(block(PREFLIGHT, "identity")).fetchone()
-            assert row is not None
-        with at_snapshot(source, job.source.dsn, str(row[0])) as moment:
-            run = Run(name, job, options, moment, target, marks, watch)
+                conn.execute(block(STATE, "make"))
+        database = str(target.row(PREFLIGHT, "identity")[0])
+        if not options.dry_run:
+            _register(name, source, database, [*tables, *also])
+        with (
+            at_snapshot(source.conn, source.dsn, database) as moment,
+            closing(Comparing(source.dsn, target.dsn, moment.exported, watch)) as comparing,
+        ):
+            run = Run(name, job, options, moment, target, comparing, marks, watch)
             run.check([*tables, *also])
             run.offer([*tables, *also])
             work = Merging(run, also) if job.policy is Policy.MERGE else Mirroring(run)
@@ -81,24 +83,44 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
         )
 
 
-def _mergeable(
-    name: str, tables: tuple[SyncTable, ...], source: Connection, target: Connection
-) -> tuple[SyncTable, ...]:
+def _mergeable(name: str, tables: Sequence[SyncTable], source: Side, target: Side) -> tuple[SyncTable, ...]:
     """The ledgers of a merge job, once everything is there that it needs."""
     found = ledgers(name, source, target)
     check_mergeable(name, tables, source, target)
     return found
 
 
-def _alone(target: Connection, name: str) -> bool:
+def _alone(target: Side, name: str) -> bool:
     """Take the job's lock in this target, for as long as the connection lives."""
     key = int.from_bytes(hashlib.sha256(f"accountdb pgsync {name}".encode()).digest()[:8], signed=True)
-    row = target.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
+    with target.use() as conn:
+        row = conn.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
     return bool(row and row[0])
 
 
-def _chosen(name: str, job: Job, options: PassOptions, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
+def _same_database(source: Side, target: Side) -> bool:
+    """The mark is made at the target: there is one question to the source, which may be far away."""
+    with target.use() as conn:
+        key = session.mark(conn)
+    with source.use() as conn:
+        same = session.marked(conn, key)
+    with target.use() as conn:
+        session.unmark(conn, key)
+    return same
+
+
+def _chosen(name: str, job: Job, options: PassOptions, source: Side, target: Side) -> tuple[SyncTable, ...]:
     if unknown := [table for table in options.tables if table not in job.tables]:
         raise UsageError(f"job {name} has no table {', '.join(unknown)}", hint=f"it has {', '.join(job.tables)}")
     tables = preflight(name, job, source, target)
     return tuple(table for table in tables if not options.tables or table.name[1] in options.tables)
+
+
+def _register(name: str, source: Side, target: str, tables: Sequence[SyncTable]) -> None:
+    """Have the log kept for this job: while its first pass is under way, others may let go of what they have read."""
+    names = [table.name for table in tables if table.capture is Capture.LOG]
+    if names:
+        schemas, tables_ = ([one[n] for one in names] for n in (0, 1))
+        with source.use() as conn:
+            values = {"job": name, "target": target, "schemas": schemas, "tables": tables_}
+            conn.execute(block(SOURCE_SQL, "register"), values)

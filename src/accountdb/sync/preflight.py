@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from accountdb.catalog.tables import Column, Table, read_tables
+from psycopg import Cursor
+from psycopg.rows import TupleRow
+
+from accountdb.catalog.tables import Column, Table
 from accountdb.errors import Refused, UsageError
-from accountdb.pg.connect import Connection
 from accountdb.sql import block
 from accountdb.sync.capture import Capture, captured
 from accountdb.sync.config import Job, Policy, TableOptions
 from accountdb.sync.model import DESTINATION, SOURCE, Name, SyncTable
+from accountdb.sync.side import Side
 
 FILE = "sync/preflight.sql"
 
@@ -51,12 +54,11 @@ class Problems:
         raise Refused(text, hint=self.hint)
 
 
-def preflight(name: str, job: Job, source: Connection, target: Connection) -> tuple[SyncTable, ...]:
+def preflight(name: str, job: Job, source: Side, target: Side) -> tuple[SyncTable, ...]:
     """The job's tables as both sides have them. Raises UsageError and Refused, each with everything that is wrong."""
     problems = Problems()
     found = sync_tables(job.schema_name, job.tables, source, target, problems, deletes=job.policy is Policy.MERGE)
-    row = target.execute(block(FILE, "state_rights")).fetchone()
-    assert row is not None
+    row = target.row(FILE, "state_rights")
     if not row[0]:
         problems.refused.append("destination: this role may not make temporary tables: GRANT TEMP ON DATABASE")
     if not row[1]:
@@ -70,18 +72,16 @@ def preflight(name: str, job: Job, source: Connection, target: Connection) -> tu
 def sync_tables(
     schema: str,
     wanted: Mapping[str, TableOptions],
-    source: Connection,
-    target: Connection,
+    source: Side,
+    target: Side,
     problems: Problems,
     *,
     deletes: bool = False,
 ) -> tuple[SyncTable, ...]:
     """Some tables of one schema as both sides have them. ``deletes``: rows are deleted whatever the options say."""
-    here = {table.name: table for table in read_tables(source, schema)}
-    there = {table.name: table for table in read_tables(target, schema)}
-    logged = captured(source, here.values())
-    if logged and not _may_read_log(source):
-        logged = set()
+    here = {table.name: table for table in source.tables(schema)}
+    there = {table.name: table for table in target.tables(schema)}
+    logged = _logged(source, here.values())
     found = []
     for table, options in wanted.items():
         missing = [
@@ -94,12 +94,15 @@ def sync_tables(
             found.append(_table(here[table], there[table], options, logged, problems))
     if problems.usage or problems.refused:
         return ()
-    return tuple(_with_rights(one, one.delete or deletes, source, target, problems) for one in found)
+    answers = _ask(found, deletes, source, target)
+    return tuple(_with_rights(one, told, problems) for one, told in zip(found, answers, strict=True))
 
 
-def _may_read_log(source: Connection) -> bool:
-    row = source.execute(block(FILE, "log_rights")).fetchone()
-    return bool(row and row[0])
+def _logged(source: Side, tables: Iterable[Table]) -> set[Name]:
+    """Those of ``tables`` that this role can sync by their log."""
+    with source.use() as conn:
+        found = captured(conn, tables)
+    return found if found and source.row(FILE, "log_rights")[0] else set()
 
 
 def _table(
@@ -165,24 +168,48 @@ def _column(table: Table, name: str) -> Column:
     return column
 
 
-def _with_rights(
-    one: SyncTable, deletes: bool, source: Connection, target: Connection, problems: Problems
-) -> SyncTable:
-    names: Mapping[str, object] = {"schema": one.source.schema, "table": one.source.name}
-    hidden = [name for (name,) in source.execute(block(FILE, "readable"), {**names, "columns": list(one.columns)})]
+@dataclass(frozen=True)
+class _Answers:
+    """What the two sides say of one table."""
+
+    readable: Cursor[TupleRow]
+    partitioned: Cursor[TupleRow]
+    writable: Cursor[TupleRow]
+    rewriting: Cursor[TupleRow]
+
+
+def _ask(tables: Sequence[SyncTable], deletes: bool, source: Side, target: Side) -> list[_Answers]:
+    names = [{"schema": one.source.schema, "table": one.source.name} for one in tables]
+    rights = [["SELECT", "INSERT", "UPDATE", *(["DELETE"] if one.delete or deletes else [])] for one in tables]
+    with source.ask() as conn:
+        readable = [
+            conn.execute(block(FILE, "readable"), {**of, "columns": list(one.columns)})
+            for of, one in zip(names, tables, strict=True)
+        ]
+        partitioned = [conn.execute(block(FILE, "partitioned"), of) for of in names]
+    with target.ask() as conn:
+        writable = [
+            conn.execute(block(FILE, "writable"), {**of, "rights": wanted})
+            for of, wanted in zip(names, rights, strict=True)
+        ]
+        rewriting = [conn.execute(block(FILE, "rewriting"), {**of, "own": list(_OWN)}) for of in names]
+    return [_Answers(*answers) for answers in zip(readable, partitioned, writable, rewriting, strict=True)]
+
+
+def _with_rights(one: SyncTable, answers: _Answers, problems: Problems) -> SyncTable:
+    hidden = [name for (name,) in answers.readable]
     if hidden:
         problems.refused.append(f"{one.title}: this role may not read {', '.join(hidden)} at the source")
-    rights = ["SELECT", "INSERT", "UPDATE", *(["DELETE"] if deletes else [])]
-    row = target.execute(block(FILE, "writable"), {**names, "rights": rights}).fetchone()
+    row = answers.writable.fetchone()
     assert row is not None
     lacking, owned, filtered, partitioned = row
-    cut = source.execute(block(FILE, "partitioned"), names).fetchone()
+    cut = answers.partitioned.fetchone()
     sides = frozenset(side for side, found in ((SOURCE, cut and cut[0]), (DESTINATION, partitioned)) if found)
     if lacking:
         problems.refused.append(f"{one.title}: this role lacks {', '.join(lacking)} at the destination")
     if filtered:
         problems.refused.append(f"{one.title}: row security hides rows of the destination from this role")
-    rewriting = tuple(name for (name,) in target.execute(block(FILE, "rewriting"), {**names, "own": list(_OWN)}))
+    rewriting = tuple(name for (name,) in answers.rewriting)
     if rewriting and not owned:
         problems.refused.append(
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"

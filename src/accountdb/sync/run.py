@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
 from accountdb.errors import Refused
-from accountdb.pg.connect import Connection, connect
+from accountdb.pg.connect import connect
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job
+from accountdb.sync.differing import Comparing
 from accountdb.sync.model import SOURCE, Counts, Name, PassOptions, SyncTable
+from accountdb.sync.side import Side
 from accountdb.sync.source import FILE as SOURCE_SQL
-from accountdb.sync.source import Source
+from accountdb.sync.source import Changes, Source
 from accountdb.sync.target import Target
 from accountdb.sync.watermark import Reach, Watermark, check_history, move, shape_of, why_full
 
@@ -27,22 +29,25 @@ class Run:
     job: Job
     options: PassOptions
     source: Source
-    target: Connection = field(repr=False)
+    target: Side
+    comparing: Comparing
     marks: dict[Name, Watermark]
     watch: Watch
     counts: dict[Name, Counts] = field(default_factory=dict)
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
     reach: dict[Name, Reach] = field(default_factory=dict)
+    logged: dict[Name, Changes] = field(default_factory=dict)
 
     def check(self, tables: Sequence[SyncTable]) -> None:
         """Raises Refused where the source is not what the target was synced from."""
         if self.options.once:
             return
-        for table in tables:
-            if mark := self.marks.get(table.name):
-                self.reach[table.name] = self.source.reach(self.name, table, mark)
+        known = [(table, self.marks[table.name]) for table in tables if table.name in self.marks]
+        self.reach = self.source.reach(self.name, known)
         check_history(self.name, self.marks, self.source.identity, self.reach)
+        logged = {table.name: mark.snapshot for table, mark in known if table.capture is Capture.LOG}
+        self.logged = self.source.logged(logged)
 
     def offer(self, tables: Sequence[SyncTable]) -> None:
         """Tell the source what the target is about to hold, and what it holds by now.
@@ -84,14 +89,15 @@ class Run:
         if self.options.dry_run:
             return
         moment = self.source
+        moment.outlast_crash()
         for table in tables:
             shape = shape_of(table, self.job.policy)
             mark = Watermark(table.capture, moment.snapshot, moment.identity, shape, moment.taken_at)
-            move(self.target, self.name, table.name, mark)
+            move(self.target.conn, self.name, table.name, mark)
 
-    def purge(self, source: Connection) -> None:
+    def purge(self, source: Side) -> None:
         """Let go of what every reader has passed."""
-        with named(SOURCE, self.job.source.dsn):
+        with source.ask() as conn:
             for table in self.done:
                 if table.capture is Capture.LOG:
-                    source.execute(block(SOURCE_SQL, "purge"), {"schema": table.name[0], "table": table.name[1]})
+                    conn.execute(block(SOURCE_SQL, "purge"), {"schema": table.name[0], "table": table.name[1]})

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import Copy, sql
+from psycopg.rows import TupleRow
 
 from accountdb.catalog.tables import Column
 from accountdb.compare.model import Key
 from accountdb.compare.session import named, prepare
-from accountdb.pg.connect import Connection
+from accountdb.pg import session
+from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
-from accountdb.sync.model import SOURCE, SyncTable
+from accountdb.sync.model import SOURCE, Name, SyncTable
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.watermark import Identity, Reach, Watermark
 from accountdb.transfer.copying import chunks
@@ -41,7 +43,11 @@ class Changes:
 
 @dataclass(frozen=True)
 class Source:
-    """One snapshot of the source. ``target`` is the database that is synced, ``exported`` lets others see the same."""
+    """One snapshot of the source. ``target`` is the database that is synced, ``exported`` lets others see the same.
+
+    ``log_end``: all that the snapshot sees stands before it in the write-ahead log. None for a standby: it
+    shows nothing that a crash takes.
+    """
 
     conn: Connection = field(repr=False)
     dsn: str = field(repr=False)
@@ -51,24 +57,47 @@ class Source:
     now: int
     taken_at: datetime
     exported: str
+    log_end: str | None
 
-    def reach(self, job: str, table: SyncTable, mark: Watermark) -> Reach:
-        """What has become of a watermark's snapshot."""
-        logged = forgotten = False
-        with self._named():
-            end, distance = _one(self.conn, "reach", {"since": mark.snapshot})
-            if table.capture is Capture.LOG and mark.capture is Capture.LOG:
-                reader = {"job": job, "target": self.target, "schema": table.name[0], "table": table.name[1]}
-                logged, forgotten = _one(self.conn, "log_reaches", {**reader, "since": mark.snapshot})
-        return Reach(int(end), int(distance), self.now, logged, forgotten)
+    def outlast_crash(self) -> None:
+        """Return when a crash of the source takes back nothing that this snapshot sees.
 
-    def logged(self, table: SyncTable, since: str) -> Changes:
-        """How many entries the log has since a snapshot."""
+        A commit that does not wait for the log, or a rollback, may be forgotten, and its transaction id given
+        once more: to one that would be taken for an old one. What nobody else has waited for, this waits for.
+        """
+        if self.log_end is None:
+            return
         with self._named():
-            statement = sql.SQL(block(FILE, "logged")).format(since=sql.SQL(block(FILE, "since")))
-            row = self.conn.execute(statement, self._since(table, since)).fetchone()
-        assert row is not None
-        return Changes(*row)
+            (written,) = _row(self.conn.execute(block(FILE, "written"), {"end": self.log_end}))
+        if written:
+            return
+        with closing(connect(self.dsn, name=SOURCE, autocommit=True, application="pgsync")) as conn, self._named():
+            session.keep_alive(conn)
+            conn.execute(block(FILE, "write"))
+
+    def reach(self, job: str, known: Iterable[tuple[SyncTable, Watermark]]) -> dict[Name, Reach]:
+        """What has become of tables' watermarks, by table."""
+        with self._named(), session.pipelined(self.conn):
+            asked = {}
+            for table, mark in known:
+                asked[table.name] = [self.conn.execute(block(FILE, "reach"), {"since": mark.snapshot})]
+                if table.capture is Capture.LOG and mark.capture is Capture.LOG:
+                    reader = {"job": job, "target": self.target, "schema": table.name[0], "table": table.name[1]}
+                    values = {**reader, "since": mark.snapshot}
+                    asked[table.name].append(self.conn.execute(block(FILE, "log_reaches"), values))
+        found = {}
+        for name, cursors in asked.items():
+            (end, distance), *of_log = map(_row, cursors)
+            logged, forgotten = of_log[0] if of_log else (False, False)
+            found[name] = Reach(int(end), int(distance), self.now, logged, forgotten)
+        return found
+
+    def logged(self, tables: Mapping[Name, str]) -> dict[Name, Changes]:
+        """How many entries the log has of each table since a snapshot."""
+        statement = sql.SQL(block(FILE, "logged")).format(since=sql.SQL(block(FILE, "since")))
+        with self._named(), session.pipelined(self.conn):
+            asked = {name: self.conn.execute(statement, self._since(name, since)) for name, since in tables.items()}
+        return {name: Changes(*_row(cursor)) for name, cursor in asked.items()}
 
     def holds_rows(self, table: SyncTable) -> bool:
         """Whether the table has a row."""
@@ -77,17 +106,25 @@ class Source:
             row = self.conn.execute(statement).fetchone()
         return bool(row and row[0])
 
-    def count(self, table: SyncTable) -> int:
-        """How many rows the table has."""
+    def has(self, table: SyncTable, rows: int) -> bool:
+        """Whether the table has so many rows. Looks at no more of them."""
         with self._named():
-            row = self.conn.execute(sql.SQL(block(FILE, "count")).format(table=table.origin)).fetchone()
-        return int(row[0]) if row else 0
+            statement = sql.SQL(block(FILE, "some")).format(table=table.origin, rows=sql.Literal(rows))
+            row = self.conn.execute(statement).fetchone()
+        return bool(row and row[0] >= rows)
+
+    def about(self, table: SyncTable) -> int | None:
+        """How many rows the table has, by the server's estimate; None where it has none."""
+        with self._named():
+            names = {"schema": table.source.schema, "table": table.source.name}
+            row = self.conn.execute(block(FILE, "about"), names).fetchone()
+        return int(row[0]) if row and row[0] > 0 else None
 
     def changed(self, table: SyncTable, mark: Watermark) -> Iterator[Key]:
         """The keys of the rows that were written, or deleted as far as the log says so, since a watermark."""
         if table.capture is Capture.LOG:
             statement = sql.SQL(block(FILE, "keys_by_log")).format(since=sql.SQL(block(FILE, "since")))
-            return self._keys(statement, self._since(table, mark.snapshot))
+            return self._keys(statement, self._since(table.name, mark.snapshot))
         keys = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(column.name)) for column in _key(table))
         statement = sql.SQL(block(FILE, "keys_by_xmin")).format(
             keys=keys, table=table.origin, horizon=sql.Literal(_horizon(mark.snapshot))
@@ -98,7 +135,7 @@ class Source:
         """The keys of the rows that died since a snapshot, whoever wrote their tombstones."""
         if tombstones.capture is Capture.LOG:
             statement = sql.SQL(block(FILE, "buried_by_log")).format(since=sql.SQL(block(FILE, "since")))
-            values = self._since(tombstones, since)
+            values = self._since(tombstones.name, since)
         else:
             horizon = sql.Literal(_horizon(since))
             statement, values = sql.SQL(block(FILE, "buried_by_xmin")).format(horizon=horizon), {}
@@ -121,7 +158,7 @@ class Source:
         statement = sql.SQL(block(FILE, "by_log")).format(
             keys=doubled(keys), since=sql.SQL(block(FILE, "since")), **self._joined(table)
         )
-        with self._copy(statement, self._since(table, since)) as copy:
+        with self._copy(statement, self._since(table.name, since)) as copy:
             yield copy
 
     @contextmanager
@@ -187,8 +224,8 @@ class Source:
             "format": sql.SQL(table.format),
         }
 
-    def _since(self, table: SyncTable, since: str) -> dict[str, object]:
-        return {"schema": table.name[0], "table": table.name[1], "since": since, "target": self.target}
+    def _since(self, name: Name, since: str) -> dict[str, object]:
+        return {"schema": name[0], "table": name[1], "since": since, "target": self.target}
 
     @contextmanager
     def _copy(self, statement: sql.Composed, values: Mapping[str, object] | None) -> Iterator[Pieces]:
@@ -208,27 +245,28 @@ class Source:
 
 @contextmanager
 def at_snapshot(conn: Connection, dsn: str, target: str) -> Iterator[Source]:
-    """One read-only transaction of ``conn``, which sees the source as it is when it begins."""
+    """One read-only transaction of ``conn``, which sees the source as it is when it begins; autocommit after it."""
     with named(SOURCE, dsn):
         prepare(conn)
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         conn.autocommit = False
-        snapshot, now, taken_at = _one(conn, "moment")
-        (exported,) = _one(conn, "export")
-        row = conn.execute(block(PREFLIGHT, "identity")).fetchone()
-        assert row is not None
+        with session.pipelined(conn):
+            asked = [conn.execute(block(*of)) for of in ((FILE, "moment"), (FILE, "export"), (PREFLIGHT, "identity"))]
+        (snapshot, now, taken_at, log_end), (exported,), identity = map(_row, asked)
     try:
-        yield Source(conn, dsn, target, Identity(*row), snapshot, int(now), taken_at, exported)
+        yield Source(conn, dsn, target, Identity(*identity), snapshot, int(now), taken_at, exported, log_end)
     finally:
-        if not conn.closed:
+        # What has been applied by now stands, and who still needs the source finds out that it is lost.
+        with suppress(psycopg.Error):
             conn.rollback()
             conn.read_only = None
             conn.isolation_level = None
+            conn.autocommit = True
 
 
-def _one(conn: Connection, name: str, values: dict[str, str] | None = None) -> tuple[Any, ...]:
-    row = conn.execute(block(FILE, name), values).fetchone()
+def _row(cursor: psycopg.Cursor[TupleRow]) -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None
     return row
 

@@ -75,13 +75,15 @@ class Target:
         columns: Sequence[str],
         rows: Iterable[tuple[bytes, int]],
         advance: Callable[[int], None],
-    ) -> None:
+    ) -> int:
         statement = sql.SQL(block(FILE, "receive")).format(
             into=into, columns=_names("", columns), format=sql.SQL(table.format)
         )
         # An error of the source is told by the source: nothing here may name it.
-        with self.conn.cursor() as cursor, cursor.copy(statement) as copy:
-            carry(rows, copy, advance)
+        with self.conn.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                carry(rows, copy, advance)
+            return cursor.rowcount
 
     def staged(self, table: SyncTable) -> tuple[int, int]:
         """How many staged rows are there, and how many in all."""
@@ -199,15 +201,20 @@ class Target:
     ) -> int:
         """Load an empty table. ``large``: alone with it, its indexes afterwards. Returns how many rows it has."""
         with self._silent(table, _SILENT):
-            if large and table.owned:
+            if large and table.owned and not self._waited_for(table):
                 self._run("lock", table)
                 with indexes_later(self.conn, table.target):
-                    self._receive(table, table.identifier, table.columns, rows, advance)
+                    count = self._receive(table, table.identifier, table.columns, rows, advance)
                 self.conn.execute(sql.SQL("ANALYZE {}").format(table.identifier))
             else:
-                self._receive(table, table.identifier, table.columns, rows, advance)
-        row = self._run("count", table).fetchone()
-        return int(row[0]) if row else 0
+                count = self._receive(table, table.identifier, table.columns, rows, advance)
+        return count
+
+    def _waited_for(self, table: SyncTable) -> bool:
+        """Whether something is checked only at the end: until then no index can be made."""
+        values = {"schema": table.name[0], "table": table.name[1]}
+        row = self.conn.execute(block(FILE, "waited_for"), values).fetchone()
+        return bool(row and row[0])
 
     @contextmanager
     def quiet(self, tables: Sequence[SyncTable]) -> Iterator[None]:

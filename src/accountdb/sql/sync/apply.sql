@@ -70,6 +70,12 @@ SELECT t.tgname, t.tgenabled::text FROM pg_catalog.pg_trigger AS t
 WHERE t.tgrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass
   AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgname = ANY (%(names)s::text[]);
 
+-- waited_for --
+-- Constraints and triggers of a table that have to do with inserts and may wait for the end of the transaction.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+               WHERE t.tgrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass
+                 AND t.tgdeferrable AND t.tgenabled <> 'D' AND t.tgtype::int & 4 = 4);
+
 -- off --
 ALTER TABLE {table} DISABLE TRIGGER {trigger};
 

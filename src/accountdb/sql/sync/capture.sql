@@ -99,6 +99,11 @@ FROM (SELECT n.nspname, c.relname, t.tgname, t.tgenabled, pg_catalog.obj_descrip
 JOIN accountdb.change_capture AS k
   ON k.table_schema = f.nspname AND k.table_name = f.relname AND k.triggers = f.triggers;
 
+-- remove --
+DROP TRIGGER IF EXISTS accountdb_capture ON {table};
+DROP TRIGGER IF EXISTS accountdb_capture_truncate ON {table};
+DROP FUNCTION IF EXISTS {function}();
+
 -- there --
 -- By the catalog, which tells also a role that may not look into the schema.
 SELECT pg_catalog.count(*) = 3

@@ -2,7 +2,17 @@ What a pass reads, at one snapshot of the source.
 
 -- moment --
 SELECT pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::numeric,
-       pg_catalog.clock_timestamp();
+       pg_catalog.clock_timestamp(),
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_insert_lsn()::text END;
+
+-- written --
+-- Whether everything up to a place in the log is where a crash does not take it.
+SELECT pg_catalog.pg_current_wal_flush_lsn() >= %(end)s::pg_lsn;
+
+-- write --
+-- A commit that waits for the log takes with it all that came before.
+SET synchronous_commit = local;
+SELECT pg_catalog.pg_logical_emit_message(true, 'accountdb', '');
 
 -- export --
 SELECT pg_catalog.pg_export_snapshot();
@@ -76,11 +86,22 @@ WHERE t.table_schema = %(of_schema)s AND t.table_name = %(of_table)s
 -- whole --
 COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {format});
 
--- count --
-SELECT pg_catalog.count(*) FROM {table} AS t;
+-- some --
+SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {rows}) AS t;
+
+-- about --
+SELECT c.reltuples FROM pg_catalog.pg_class AS c
+WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
 
 -- any --
 SELECT EXISTS (SELECT FROM {table});
+
+-- register --
+-- Before the first snapshot of this reader, so that nobody lets go of what it will have to read after it.
+INSERT INTO accountdb.change_reader (job, destination, table_schema, table_name, passed, offered)
+SELECT %(job)s, %(target)s, t.schema, t.name, pg_catalog.pg_current_snapshot(), pg_catalog.pg_current_snapshot()
+FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS t (schema, name)
+ON CONFLICT (job, destination, table_schema, table_name) DO NOTHING;
 
 -- lasting --
 -- What is committed here, and all that was before, is not lost when the server crashes.
