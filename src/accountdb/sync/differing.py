@@ -29,7 +29,7 @@ class Comparing:
     _open: ExitStack = field(default_factory=ExitStack)
     _sides: tuple[Region, Region, HashKind] | None = None
 
-    def differing(self, table: SyncTable, *, keys_only: bool = False) -> Iterator[Pair]:
+    def differing(self, table: SyncTable, *, keys_only: bool = False, doing: str = "comparing") -> Iterator[Pair]:
         """The rows that differ: a is the source's hash. ``keys_only``: only those that one side lacks."""
         columns = [column for name in table.columns if (column := table.target.column(name))]
         shape = Shape(
@@ -41,7 +41,9 @@ class Comparing:
         )
         a, b, kind = self._sides or self._opened()
         with moment(a, [table.identifier], self.snapshot), moment(b, [table.identifier]):
-            parts = read_parts(a, b, shape, measure(a, b, shape), kind, None, self.watch)
+            sizes = measure(a, b, shape)
+            self.watch.stage(f"{doing} {table.title}", sum(max(size.rows, 0) for size in sizes.values()))
+            parts = read_parts(a, b, shape, sizes, kind, None, self.watch)
             yield from differing_rows(a, b, shape, parts, kind, None)
 
     def _opened(self) -> tuple[Region, Region, HashKind]:

@@ -12,14 +12,16 @@ _TEXT = re.compile(r"(?P<count>\d+)(?P<percent>%)?")
 
 @dataclass(frozen=True)
 class Limit:
-    """So many rows of a table, or so many percent of them: then at least one row."""
+    """So many rows of a table, or so many percent of them: then at least one row, but for 0 %."""
 
     count: int
     percent: bool
 
     def allows(self, doomed: int, rows: int) -> bool:
         """Whether ``doomed`` of ``rows`` may go."""
-        return doomed <= (max(1, rows * self.count // 100) if self.percent else self.count)
+        if not (self.percent and self.count):
+            return doomed <= self.count
+        return doomed <= max(1, rows * self.count // 100)
 
     def rows_for(self, doomed: int) -> int:
         """From how many rows on so many may go: a table that is sure to have more need not be counted."""

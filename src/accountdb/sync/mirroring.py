@@ -34,7 +34,9 @@ class Mirroring:
     def verify(self, tables: Sequence[SyncTable]) -> bool:
         """Whether the target now holds what the source held at the pass's snapshot."""
         return not any(
-            pair.a is not None or table.delete for table in tables for pair in self.run.comparing.differing(table)
+            pair.a is not None or table.delete
+            for table in tables
+            for pair in self.run.comparing.differing(table, doing="verifying")
         )
 
     def _group(self, tables: Sequence[SyncTable]) -> None:
@@ -86,7 +88,6 @@ class Mirroring:
             return _Plan(table, fill=True)
         spool = stack.enter_context(closing(Spool[Key]()))
         if whole or table.delete:
-            run.watch.stage(table.title)
             for pair in run.comparing.differing(table, keys_only=not whole):
                 if whole or pair.a is None:
                     spool.add(pair.key)
@@ -101,12 +102,14 @@ class Mirroring:
         table, source, watch = plan.table, self.run.source, self.run.watch
         if not plan.work:
             return False
-        watch.stage(table.title)
         if plan.fill:
+            watch.stage(f"loading {table.title}", source.about(table))
             large = source.has(table, FILL_FROM)
             with source.whole(table) as pieces:
                 counts.read = counts.inserted = target.fill(table, pieces, watch.advance, large=large)
             return False
+        # By its keys alone: all of them are known.
+        watch.stage(f"reading {table.title}", plan.keys.count if plan.keys and not plan.recent else None)
         target.stage(table)
         if plan.log is not None:
             with source.by_log(table, plan.log.snapshot) as pieces:
@@ -120,6 +123,7 @@ class Mirroring:
                 target.receive(table, pieces, watch.advance)
         present, counts.read = target.staged(table)
         if present:
+            watch.stage(f"writing {table.title}")
             target.upsert(table, counts)
         counts.unchanged = present - counts.inserted - counts.updated
         return present < counts.read

@@ -45,6 +45,8 @@ class SyncTable:
     """The target's triggers that may change what is written."""
     partitioned: frozenset[str] = frozenset()
     """The sides on which it is cut into partitions."""
+    layout: str = ""
+    """The source's partitions, where there are some: another layout than before, and rows came or went with them."""
 
     @property
     def name(self) -> Name:
@@ -65,6 +67,11 @@ class SyncTable:
     def origin(self) -> sql.Composable:
         """What the source's rows are read from: without tables that inherit, of whose rows its key says nothing."""
         return self.source.identifier if SOURCE in self.partitioned else sql.SQL("ONLY ") + self.source.identifier
+
+    @property
+    def own(self) -> sql.Composable:
+        """The target's rows of the table, in the same way: tables that inherit from it have keys of their own."""
+        return self.target.identifier if DESTINATION in self.partitioned else sql.SQL("ONLY ") + self.target.identifier
 
     @property
     def identifier(self) -> sql.Identifier:

@@ -215,4 +215,6 @@ def _with_rights(one: SyncTable, answers: _Answers, problems: Problems) -> SyncT
             f"{one.title}: the trigger {', '.join(rewriting)} of the destination may change what is synced, and only"
             " the table's owner can keep it from that"
         )
-    return replace(one, owned=bool(owned), rewriting=rewriting, partitioned=sides)
+    return replace(
+        one, owned=bool(owned), rewriting=rewriting, partitioned=sides, layout=str(cut[1] or "") if cut else ""
+    )

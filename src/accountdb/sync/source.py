@@ -113,6 +113,13 @@ class Source:
             row = self.conn.execute(statement).fetchone()
         return bool(row and row[0] >= rows)
 
+    def about(self, table: SyncTable) -> int | None:
+        """How many rows the table has, by the server's estimate; None where it has none."""
+        with self._named():
+            names = {"schema": table.source.schema, "table": table.source.name}
+            row = self.conn.execute(block(FILE, "about"), names).fetchone()
+        return int(row[0]) if row and row[0] > 0 else None
+
     def changed(self, table: SyncTable, mark: Watermark) -> Iterator[Key]:
         """The keys of the rows that were written, or deleted as far as the log says so, since a watermark."""
         if table.capture is Capture.LOG:

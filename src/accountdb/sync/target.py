@@ -165,7 +165,7 @@ class Target:
             for column, key in zip(table.key, names, strict=True)
         ]
         statement = sql.SQL(block(FILE, name)).format(
-            table=doubled(table.identifier),
+            own=doubled(table.own),
             arrays=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in names),
             names=sql.SQL(", ").join(map(sql.Identifier, names)),
             wanted=doubled(sql.SQL(" AND ").join(wanted)),
@@ -263,6 +263,7 @@ class Target:
         statement = sql.SQL(block(FILE, name)).format(
             **{
                 "table": table.identifier,
+                "own": table.own,
                 "columns": _names("", table.columns),
                 "staged": _names("s.", table.columns),
                 "stage": _stage(table),

@@ -55,7 +55,10 @@ class Reach:
 
 def shape_of(table: SyncTable, policy: Policy) -> str:
     """What of a table is synced, and how: another one than before needs a full pass."""
-    parts = (table.columns, table.target.primary_key, table.delete, policy.value)
+    parts: tuple[object, ...] = (table.columns, table.target.primary_key, table.delete, policy.value)
+    if table.capture is Capture.LOG and table.layout:
+        # Nobody logs the rows of a partition that is attached, detached or emptied as a whole.
+        parts += (table.layout,)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

@@ -10,22 +10,25 @@ from accountdb.catalog.tables import Column
 
 _CHUNK_BYTES = 128 * 1024
 _STEP_ROWS = 5000
+# What the binary format has after the last row.
+_END = b"\xff\xff"
 
 
 def chunks(rows: Copy) -> Iterator[tuple[bytes, int]]:
-    """What comes, in pieces that are worth a write, with the number of messages in each: a row is one of them.
+    """What comes, in pieces that are worth a write, with the number of rows in each: one a message.
 
-    A format may have some more, at its beginning and its end.
+    Of no row at all the binary format makes a message too.
     """
     waiting: list[bytes] = []
-    size = 0
+    size = count = 0
     while data := rows.read():
         waiting.append(bytes(data))
         size += len(data)
+        count += waiting[-1] != _END
         if size >= _CHUNK_BYTES:
-            yield b"".join(waiting), len(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting), len(waiting)
+            yield b"".join(waiting), count
+            waiting, size, count = [], 0, 0
+    yield b"".join(waiting), count
 
 
 def carry(pieces: Iterable[tuple[bytes, int]], into: Copy, advance: Callable[[int], None]) -> None:

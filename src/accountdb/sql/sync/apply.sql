@@ -1,4 +1,5 @@
-What a pass writes, in one transaction of the target for each group of tables.
+What a pass writes, in one transaction of the target for each group of tables. {own} is the table without the rows of
+tables that inherit from it.
 
 -- settings --
 SELECT pg_catalog.set_config('accountdb.apply', 'on', true), pg_catalog.set_config('accountdb.judged', %(judged)s, true),
@@ -16,7 +17,7 @@ ANALYZE {stage};
 -- insert --
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {staged} FROM {stage} AS s
-WHERE s.accountdb_present AND NOT EXISTS (SELECT FROM {table} AS t WHERE {match});
+WHERE s.accountdb_present AND NOT EXISTS (SELECT FROM {own} AS t WHERE {match});
 
 -- add --
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
@@ -25,15 +26,15 @@ ON CONFLICT DO NOTHING;
 
 -- update --
 -- By the bytes: equality of a type may be coarser than what it holds.
-UPDATE {table} AS t SET ({changed}) = ROW ({changed_staged})
+UPDATE {own} AS t SET ({changed}) = ROW ({changed_staged})
 FROM {stage} AS s
 WHERE s.accountdb_present AND {match} AND ROW ({changed_here})::record OPERATOR (pg_catalog.*<>) ROW ({changed_staged})::record;
 
 -- doomed --
-SELECT pg_catalog.count(*) FROM {table} AS t JOIN {stage} AS s ON {match} WHERE NOT s.accountdb_present;
+SELECT pg_catalog.count(*) FROM {own} AS t JOIN {stage} AS s ON {match} WHERE NOT s.accountdb_present;
 
 -- delete --
-DELETE FROM {table} AS t USING {stage} AS s WHERE NOT s.accountdb_present AND {match};
+DELETE FROM {own} AS t USING {stage} AS s WHERE NOT s.accountdb_present AND {match};
 
 -- staged --
 SELECT pg_catalog.count(*) FILTER (WHERE s.accountdb_present), pg_catalog.count(*) FROM {stage} AS s;
@@ -41,17 +42,17 @@ SELECT pg_catalog.count(*) FILTER (WHERE s.accountdb_present), pg_catalog.count(
 -- rivals --
 -- Rows that hold a unique value which a staged row brings: by key, and whether they are staged too.
 SELECT DISTINCT {keys}, EXISTS (SELECT FROM {stage} AS o WHERE {other})
-FROM {bringing} AS s CROSS JOIN LATERAL (SELECT t.* FROM {table} AS t WHERE {claim} LIMIT 1) AS t
+FROM {bringing} AS s CROSS JOIN LATERAL (SELECT t.* FROM {own} AS t WHERE {claim} LIMIT 1) AS t
 WHERE s.accountdb_present AND NOT ({match});
 
 -- vacate --
-UPDATE {table} AS t SET {changes} FROM unnest({arrays}) AS w ({names}) WHERE {wanted};
+UPDATE {own} AS t SET {changes} FROM unnest({arrays}) AS w ({names}) WHERE {wanted};
 
 -- give_way --
-DELETE FROM {table} AS t USING unnest({arrays}) AS w ({names}) WHERE {wanted};
+DELETE FROM {own} AS t USING unnest({arrays}) AS w ({names}) WHERE {wanted};
 
 -- empty --
-SELECT NOT EXISTS (SELECT FROM {table});
+SELECT NOT EXISTS (SELECT FROM {own});
 
 -- rows --
 -- By the server's own estimate, -1 where it has none.
@@ -59,7 +60,7 @@ SELECT c.reltuples::bigint FROM pg_catalog.pg_class AS c
 WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
 
 -- count --
-SELECT pg_catalog.count(*) FROM {table};
+SELECT pg_catalog.count(*) FROM {own};
 
 -- lock --
 LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE;

@@ -19,7 +19,12 @@ WHERE a.attrelid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::tex
 ORDER BY a.attnum;
 
 -- partitioned --
-SELECT c.relkind = 'p' FROM pg_catalog.pg_class AS c
+-- Whether it is, and what it consists of: a partition that is emptied as a whole gets another file.
+SELECT c.relkind = 'p', CASE WHEN c.relkind = 'p' THEN (
+    SELECT pg_catalog.md5(pg_catalog.string_agg(
+        pg_catalog.concat_ws('/', p.relid::pg_catalog.oid, pg_catalog.pg_relation_filenode(p.relid)), ',' ORDER BY p.relid))
+    FROM pg_catalog.pg_partition_tree(c.oid) AS p) END
+FROM pg_catalog.pg_class AS c
 WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
 
 -- writable --

@@ -89,6 +89,10 @@ COPY (SELECT {columns} FROM {table} AS t ORDER BY {key}) TO STDOUT (FORMAT {form
 -- some --
 SELECT pg_catalog.count(*) FROM (SELECT FROM {table} LIMIT {rows}) AS t;
 
+-- about --
+SELECT c.reltuples FROM pg_catalog.pg_class AS c
+WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(table)s::text)::pg_catalog.regclass;
+
 -- any --
 SELECT EXISTS (SELECT FROM {table});
 
