@@ -12,6 +12,7 @@ from pathlib import Path
 from accountdb import lab
 from accountdb.setup.ready import make_ready
 from proof.history import History, make
+from proof.jobs import Jobs, installed
 from proof.playing import Outcome, play, prepare
 from proof.shrinking import shrink
 
@@ -26,14 +27,15 @@ def main() -> int:
         try:
             make_ready(running)
             prepare(running)
-            return _prove(running, seeds, options)
+            jobs = installed(running, Path(folder)) if mode == "pgsync" else None
+            return _prove(running, seeds, options, jobs)
         finally:
             running.down()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
-    parser.add_argument("--mode", default="native", choices=["native", "pglogical"])
+    parser.add_argument("--mode", default="native", choices=["native", "pglogical", "pgsync"])
     parser.add_argument("--seeds", type=int, default=10, help="how many histories")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one only")
@@ -42,12 +44,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespace) -> int:
+def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespace, jobs: Jobs | None) -> int:
     began = time.monotonic()
     outcomes: list[Outcome] = []
     for seed in seeds:
         history = make(seed, options.rounds)
-        outcome = play(running, history)
+        outcome = play(running, history, jobs=jobs)
         outcomes.append(outcome)
         verdict = "proved" if not outcome.faults else "FAILED"
         print(
@@ -56,7 +58,7 @@ def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespa
             flush=True,
         )
         if outcome.faults:
-            _explain(running, history, outcome, options)
+            _explain(running, history, outcome, options, jobs)
             return 1
     healed = sum(1 for outcome in outcomes if outcome.healed)
     writes, conflicts = sum(o.writes for o in outcomes), sum(o.conflicts for o in outcomes)
@@ -67,13 +69,15 @@ def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespa
     return 0
 
 
-def _explain(running: lab.Lab, history: History, outcome: Outcome, options: argparse.Namespace) -> None:
+def _explain(
+    running: lab.Lab, history: History, outcome: Outcome, options: argparse.Namespace, jobs: Jobs | None
+) -> None:
     for fault in outcome.faults:
         print(f"  {fault}")
     print(f"  replay: make proof SEED={history.seed} MODE={options.mode} ROUNDS={options.rounds}", flush=True)
     if options.shrink_seconds <= 0:
         return
-    small = shrink(history, lambda h: bool(play(running, h).faults), seconds=options.shrink_seconds)
+    small = shrink(history, lambda h: bool(play(running, h, jobs=jobs).faults), seconds=options.shrink_seconds)
     print("  shrunk to:")
     for number, round_ in enumerate(small.rounds):
         print(f"    round {number}: {round_.fault} {round_.region}")

@@ -44,7 +44,7 @@ def everything(lab: Lab, promised: Mapping[str, Acknowledged], log_offsets: Mapp
         for name, conn in (("cn", cn), ("global", global_)):
             tables = [t for t in read_tables(conn) if t.name in ACCOUNT_TABLES]
             found += [f"{name}: {fault}" for fault in constraints(conn, tables)]
-        found += _lost((cn, global_), promised)
+        found += lost((cn, global_), promised)
     for region in lab.regions:
         found += [f"{region.name} log: {line}" for line in apply_errors(region.log_file, log_offsets[region.name])]
     return found
@@ -75,7 +75,7 @@ def constraints(conn: Connection, tables: Iterable[Table]) -> list[str]:
     return found
 
 
-def _lost(conns: Iterable[Connection], promised: Mapping[str, Acknowledged]) -> list[str]:
+def lost(conns: Iterable[Connection], promised: Mapping[str, Acknowledged]) -> list[str]:
     """Acknowledged writes that are neither in the row, nor in a copy that lost, nor lawfully deleted."""
     kept: defaultdict[tuple[str, UUID], set[int]] = defaultdict(set)
     known: set[tuple[str, UUID]] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from accountdb.setup import join
 from accountdb.setup.merging import heal_regions
 from proof import checking
 from proof.history import REGIONS, Fault, History, Round
+from proof.jobs import Jobs
 from proof.writing import Acknowledged, Player
 
 PATIENCE_S = 120.0
@@ -64,10 +66,10 @@ def prepare(lab: Lab) -> None:
             conn.execute(_SKEWED_CLOCK)
 
 
-def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S) -> Outcome:
+def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S, jobs: Jobs | None = None) -> Outcome:
     """Play ``history`` on empty regions and check what it leaves.
 
-    ``patience_s`` is how long the streams may take to run dry afterwards.
+    ``patience_s`` is how long the streams may take to run dry afterwards. ``jobs`` take the place of streams.
     """
     began = time.monotonic()
     for region in lab.regions:
@@ -76,13 +78,18 @@ def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S) -> Outco
     offsets: dict[str, int] = {region.name: region.log_file.stat().st_size for region in lab.regions}
     players: dict[str, Player] = {region.name: Player(region.name, region.app_dsn, history) for region in lab.regions}
     versions = checking.Versions()
+    deaths = random.Random(f"{history.seed}/jobs")
+    if jobs:
+        jobs.watch()
     for round_ in history.rounds:
         _round(lab, round_, players)
+        if jobs:
+            jobs.perhaps_kill(deaths)
         if round_.fault is Fault.KILL:
             versions.crashed(round_.region)
         _look(lab, versions)
     restore(lab)
-    faults, healed = _settle(lab, patience_s)
+    faults, healed = jobs.settle(patience_s) if jobs else _settle(lab, patience_s)
     _look(lab, versions)
     promised: dict[str, Acknowledged] = {name: player.acknowledged for name, player in players.items()}
     if not faults:

@@ -23,11 +23,13 @@ from accountdb.merge.judging import Judged, decisions
 from accountdb.merge.recording import Recorder
 from accountdb.merge.references import missing
 from accountdb.merge.rivals import Claim, claimed, kept, stamps_of, vacate
-from accountdb.merge.writer import FILE, Writer, filled, make_stage, stage_name, writable
+from accountdb.merge.writer import FILE, Writer, filled, make_stage, stage_copies
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.sql import block
 
+# Nobody can tell what the other region has seen.
+EVERY = sql.SQL("")
 # So many rows may come along.
 _MOST = 20_000
 
@@ -53,7 +55,8 @@ class Batch:
     """One transaction of one region. ``side`` is the region's place in a decision.
 
     ``patient``: what needs a row that is still to come, or a value that is not given up, is left for
-    later; else the guard judges it as it is. ``stubborn`` rows give nothing up.
+    later; else the guard judges it as it is. ``stubborn`` rows give nothing up. ``unseen`` is a condition on row t:
+    that the other region may never have seen it.
     """
 
     found: Comparison
@@ -64,6 +67,7 @@ class Batch:
     recorder: Recorder | None
     patient: bool
     stubborn: frozenset[UUID] = frozenset()
+    unseen: sql.Composable = field(default_factory=lambda: EVERY)
     parts: dict[UUID, Part] = field(default_factory=dict)
     """What is staged."""
     doomed: dict[UUID, Part] = field(default_factory=dict)
@@ -82,7 +86,10 @@ class Batch:
         else:
             self._go_without(conn, waiting, claims, done)
         with self._recorded(conn, [*self.parts, *self.doomed]):
-            conn.execute(filled("keep_overwritten", self.table, generated=_generated(self.table)), {"unused": None})
+            parts = {"generated": generated_of(self.table), "unseen": self.unseen}
+            # The dead copy of a row that lives again is on record by its death.
+            reborn = [uuid for uuid, part in self.parts.items() if part.reborn]
+            conn.execute(filled("keep_overwritten", self.table, **parts), {"reborn": reborn})
             replaced = self._give_up(conn, claims, done)
             conn.execute(filled("insert_judged", self.table), {"unused": None})
             self._check(conn, replaced)
@@ -91,15 +98,9 @@ class Batch:
         return done
 
     def _stage(self, conn: Connection, parts: Iterable[Part]) -> None:
-        columns = [sql.Identifier(name) for name in ("accountdb_n", *writable(self.table))]
-        statement = sql.SQL(block(FILE, "receive")).format(
-            into=stage_name(self.table), columns=sql.SQL(", ").join(columns), format=sql.SQL("text")
-        )
-        with conn.cursor() as cursor, cursor.copy(statement) as copy:
-            for part in parts:
-                if part.result is not None:
-                    copy.write_row((len(self.parts), *part.result.values))
-                    self.parts[part.result.uuid] = part
+        new = {part.result.uuid: part for part in parts if part.result is not None}
+        stage_copies(conn, self.table, [part.result for part in new.values() if part.result], len(self.parts))
+        self.parts |= new
 
     def _gather(self, conn: Connection) -> set[Claim]:
         """Have come along who holds a value that is brought and will not keep it. Returns who claims what of whom."""
@@ -208,10 +209,11 @@ def bury(conn: Connection, table: Table, part: Part) -> None:
     conn.execute(filled("bury", table), _death(part))
     conn.execute(block(FILE, "merged_into"), (None,))
     if part.reborn and part.seen:
-        conn.execute(filled("keep_changed", table, generated=_generated(table)), _death(part))
+        conn.execute(filled("keep_changed", table, generated=generated_of(table)), _death(part))
 
 
-def _generated(table: Table) -> sql.SQL:
+def generated_of(table: Table) -> sql.SQL:
+    """The generated columns, for accountdb.row_content."""
     return doubled(sql.Literal([column.name for column in table.generated]) + sql.SQL("::text[]"))
 
 

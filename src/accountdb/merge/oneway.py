@@ -13,18 +13,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from psycopg import sql
+
 from accountdb.catalog.tables import Table
 from accountdb.compare.diff import Comparison
 from accountdb.compare.look import Sight
 from accountdb.compare.model import Key, Shape, Unwatched, Watch
 from accountdb.compare.spool import Spool
 from accountdb.contract.decide import Action
+from accountdb.merge.batch import generated_of
 from accountdb.merge.judging import Judged, decisions
 from accountdb.merge.load import Loader, by_keys
 from accountdb.merge.model import Counts
 from accountdb.merge.order import children_of
 from accountdb.merge.rows import BATCH, Regions
-from accountdb.merge.writer import Writer, filled, make_stage
+from accountdb.merge.writer import Writer, filled, make_stage, stage_copies
 
 _MOST_ROUNDS = 12
 _T = TypeVar("_T")
@@ -47,6 +50,8 @@ class OneWay:
     watch: Watch
     stack: ExitStack
     """Closes the spools."""
+    unseen: Callable[[Table], sql.Composable]
+    """A condition on row t of a table: that a may never have seen it."""
     counts: dict[str, Counts] = field(default_factory=dict)
     """What became of b's rows, by table."""
     equal: dict[str, Spool[Key]] = field(default_factory=dict)
@@ -57,7 +62,7 @@ class OneWay:
     """Whether rows may still wait for others. When nothing moves any more, the guard judges them as they are."""
 
     def __post_init__(self) -> None:
-        self.regions = Regions(self.found, self.tables, None, self.writer)
+        self.regions = Regions(self.found, self.tables, None, self.writer, unseen=self.unseen)
         self.shapes = {shape.title: shape for shape in self.found.shapes}
 
     def bring(self, keys: Mapping[str, Iterable[Key]]) -> None:
@@ -88,6 +93,7 @@ class OneWay:
             sights = dict(zip(batch, looker.sights(batch), strict=True))
             lacking = [key for key, (a, b) in sights.items() if a and not b and key[0] not in dead]
             inserted = self._inserted(shape, lacking)
+            self._keep_losing(shape, [key for key, sight in sights.items() if all(sight)])
             for key in batch:
                 if key in inserted:
                     self.equal[shape.title].add(key)
@@ -105,6 +111,16 @@ class OneWay:
         loader = Loader(self.writer, None, Unwatched())
         _, rest = loader.insert(by_keys(self.found.a, self.tables[shape.title], keys))
         return set(keys) - set(rest)
+
+    def _keep_losing(self, shape: Shape, keys: Sequence[Key]) -> None:
+        """Have on record what a has of rows of which b's copy wins: nobody else will ever tell b of it."""
+        judged = decisions(self.found, shape, keys)
+        losing = [o.decision.a.own for o in judged if o.decision.a.action is Action.UPDATE and not o.decision.a.reborn]
+        if losing:
+            self._empty_stage(shape)
+            table, conn = self.tables[shape.title], self.writer.conn
+            stage_copies(conn, table, [copy for copy in losing if copy])
+            conn.execute(filled("keep_losing", table, generated=generated_of(table)), {"unused": None})
 
     def _settle(self, work: Mapping[str, Spool[Seen]]) -> None:
         """Write and delete until b has nothing left to do, or nothing moves."""

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+from psycopg import sql
+
 from accountdb.catalog.tables import Table
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Shape
 from accountdb.contract.decide import Action, Part
-from accountdb.merge.batch import Batch, UnsettledError, Written, delete
+from accountdb.merge.batch import EVERY, Batch, UnsettledError, Written, delete
 from accountdb.merge.judging import Judged
 from accountdb.merge.recording import Recorder
 from accountdb.merge.writer import Writer
@@ -37,6 +39,8 @@ class Regions:
     b: Writer | None
     recorders: Mapping[str, Recorder] = field(default_factory=dict, repr=False)
     """By region, where what is written has to be remembered."""
+    unseen: Callable[[Table], sql.Composable] = lambda _: EVERY
+    """A condition on row t of a table: that the other region may never have seen it."""
 
     def write(self, shape: Shape, work: Sequence[Judged], *, patient: bool) -> Written:
         """Have each region insert and update what it has to.
@@ -80,7 +84,7 @@ class Regions:
 
             def write(conn: Connection, stubborn: frozenset[UUID] = stubborn) -> Written:
                 # Anew for each try: what stands may have changed.
-                batch = Batch(self.found, shape, table, writer, side, recorder, patient, stubborn)
+                batch = Batch(self.found, shape, table, writer, side, recorder, patient, stubborn, self.unseen(table))
                 return batch.write(conn, wanted)
 
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +15,7 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Table
 from accountdb.compare.session import named, prepare
+from accountdb.contract.decide import Copy
 from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
 from accountdb.pg.session import keep_alive
@@ -189,6 +190,17 @@ def title(table: Table) -> dict[str, str]:
 def make_stage(conn: Connection, table: Table) -> None:
     """The staging table, empty, in this transaction or before."""
     conn.execute(filled("stage", table, new=sql.Identifier(_stage_name(table))), {"unused": None})
+
+
+def stage_copies(conn: Connection, table: Table, copies: Iterable[Copy], first: int = 0) -> None:
+    """Put copies into the staging table, numbered from ``first`` on."""
+    columns = [sql.Identifier(name) for name in ("accountdb_n", *writable(table))]
+    statement = sql.SQL(block(FILE, "receive")).format(
+        into=stage_name(table), columns=sql.SQL(", ").join(columns), format=sql.SQL("text")
+    )
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        for number, one in enumerate(copies, first):
+            copy.write_row((number, *one.values))
 
 
 @contextmanager

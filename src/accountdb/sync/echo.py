@@ -5,11 +5,15 @@ Not by the capture trigger, which cannot know: what a guard made of a row that c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from psycopg import sql
+
+from accountdb.catalog.tables import Table, read_tables
 from accountdb.compare.model import Key
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
+from accountdb.sync.capture import captured
 
 FILE = "sync/echo.sql"
 
@@ -36,6 +40,24 @@ def mark_deaths(conn: Connection, source: str) -> None:
     """The tombstones of lives of which the source's own tombstone is here."""
     if _logged(conn):
         conn.execute(block(FILE, "mark_deaths"), {"source": source})
+
+
+def unread(conn: Connection, source: str) -> Callable[[Table], sql.Composable]:
+    """A condition on row t of a table here: that no job has brought its last change to ``source`` yet.
+
+    True of every row where the change log cannot tell.
+    """
+    row = conn.execute(block(FILE, "logged")).fetchone()
+    known = captured(conn, read_tables(conn)) if row and row[0] else set()
+
+    def condition(table: Table) -> sql.Composable:
+        if (table.schema, table.name) not in known:
+            return sql.SQL("")
+        return sql.SQL(block(FILE, "unread")).format(
+            source=sql.Literal(source), schema=sql.Literal(table.schema), table=sql.Literal(table.name)
+        )
+
+    return condition
 
 
 def _logged(conn: Connection) -> bool:

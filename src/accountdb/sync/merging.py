@@ -141,7 +141,8 @@ class Merging:
         def allow(title: str, doomed: int) -> None:
             run.check_deletes(target, by_title[title], doomed)
 
-        return OneWay(found, known, writer, allow, run.watch, stack)
+        unseen = echo.unread(run.target.conn, run.source.identity.database)
+        return OneWay(found, known, writer, allow, run.watch, stack, unseen)
 
     def _mark(self, tables: Sequence[SyncTable], one_way: OneWay) -> None:
         """What the source holds alike needs not go back to it."""

@@ -136,15 +136,26 @@ WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s
 -- keep_overwritten --
 -- A copy that was last written here may never have reached the other region, whose newer copy replaces it: it is on
 -- record. Of a row that came from there, or that is older here because it waits for the stream, nothing is lost.
+-- Of two copies of one version the guard would tell, but not where the one that stands has made room for others first.
 WITH held AS (SELECT t.* FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
-              WHERE t.created_at = s.created_at AND t.version < s.version AND t.version >= 0
-                AND t.origin_node = accountdb.node_name()
-                -- Not where both are one write, of which a guard has raised the version when it took a value from it.
-                AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node) FOR UPDATE OF t)
+              WHERE t.uuid <> ALL (%(reborn)s) AND t.version >= 0
+                AND (t.version = s.version
+                     OR t.version < s.version AND t.origin_node = accountdb.node_name()
+                     -- Not where both are one write, of which a guard has raised the version when it took a value from it.
+                     AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node) {unseen})
+              FOR UPDATE OF t)
 SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t.uuid, 'row_order',
            accountdb.row_content(pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated}),
            accountdb.row_content(t, {generated}))
 FROM held AS t JOIN {stage} AS s ON s.uuid = t.uuid;
+
+-- keep_losing --
+-- What another region wrote without having seen the copy that stands here, and that loses, is on record.
+SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t.uuid, 'row_order',
+           accountdb.row_content(t, {generated}),
+           accountdb.row_content(pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated}))
+FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
+WHERE s.origin_node <> accountdb.node_name() AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node);
 
 -- delete --
 DELETE FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s;

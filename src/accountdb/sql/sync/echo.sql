@@ -34,3 +34,13 @@ WHERE l.xid = pg_catalog.pg_current_xact_id() AND l.table_schema = 'accountdb' A
   AND EXISTS (SELECT FROM accountdb.tombstone AS o
               WHERE o.row_key = l.row_key[1]::uuid AND o.table_schema = l.row_key[2] AND o.table_name = l.row_key[3]
                 AND o.created_at = l.row_key[4]::timestamptz AND o.node <> l.row_key[5]);
+
+-- unread --
+AND (NOT EXISTS (SELECT FROM accountdb.change_reader AS r
+                 WHERE r.destination = {source} AND r.table_schema = {schema} AND r.table_name = {table})
+     OR EXISTS (SELECT FROM accountdb.change_log AS l
+                WHERE l.table_schema = {schema} AND l.table_name = {table} AND l.row_key = ARRAY[t.uuid::text]
+                  AND l.origin IS DISTINCT FROM {source}
+                  AND NOT EXISTS (SELECT FROM accountdb.change_reader AS r
+                                  WHERE r.destination = {source} AND r.table_schema = {schema} AND r.table_name = {table}
+                                    AND pg_catalog.pg_visible_in_snapshot(l.xid, r.passed))))
