@@ -21,13 +21,14 @@ from accountdb.compare.look import Sight
 from accountdb.compare.model import Key, Shape, Unwatched, Watch
 from accountdb.compare.spool import Spool
 from accountdb.contract.decide import Action
-from accountdb.merge.batch import generated_of
+from accountdb.merge.batch import EVERY, generated_of
 from accountdb.merge.judging import Judged, decisions
 from accountdb.merge.load import Loader, by_keys
 from accountdb.merge.model import Counts
 from accountdb.merge.order import children_of
 from accountdb.merge.rows import BATCH, Regions
-from accountdb.merge.writer import Writer, filled, make_stage, stage_copies
+from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_copies, title
+from accountdb.sql import block
 
 _MOST_ROUNDS = 12
 _T = TypeVar("_T")
@@ -50,19 +51,23 @@ class OneWay:
     watch: Watch
     stack: ExitStack
     """Closes the spools."""
-    unseen: Callable[[Table], sql.Composable]
-    """A condition on row t of a table: that a may never have seen it."""
+    unseen: Callable[[Table], sql.Composable | None]
+    """A condition on row t of a table: that a may never have seen it, as it is. None where nobody can tell."""
     counts: dict[str, Counts] = field(default_factory=dict)
     """What became of b's rows, by table."""
     equal: dict[str, Spool[Key]] = field(default_factory=dict)
     """The rows that both hold alike in the end, by table: there, or in neither."""
+    unequal: dict[str, Spool[Key]] = field(default_factory=dict)
+    """The others."""
     doomed: Counter[str] = field(default_factory=Counter)
     """How many rows were to be deleted so far, by table."""
     patient: bool = True
     """Whether rows may still wait for others. When nothing moves any more, the guard judges them as they are."""
 
     def __post_init__(self) -> None:
-        self.regions = Regions(self.found, self.tables, None, self.writer, unseen=self.unseen)
+        self.regions = Regions(
+            self.found, self.tables, None, self.writer, unseen=lambda table: self.unseen(table) or EVERY
+        )
         self.shapes = {shape.title: shape for shape in self.found.shapes}
 
     def bring(self, keys: Mapping[str, Iterable[Key]]) -> None:
@@ -70,11 +75,13 @@ class OneWay:
         seen: dict[str, Spool[Seen]] = {}
         for shape in self.found.shapes:
             self.equal[shape.title] = self._spool()
+            self.unequal[shape.title] = self._spool()
             self.counts[shape.title] = Counts()
             seen[shape.title] = self._insert(shape, keys[shape.title])
         self._settle(seen)
         for shape in self.found.shapes:
             self._count(shape, seen[shape.title])
+            self._hand_back(shape)
 
     def undecided(self, keys: Mapping[str, Iterable[Key]]) -> bool:
         """Whether b has anything left to do for one of these rows."""
@@ -114,8 +121,10 @@ class OneWay:
 
     def _keep_losing(self, shape: Shape, keys: Sequence[Key]) -> None:
         """Have on record what a has of rows of which b's copy wins: nobody else will ever tell b of it."""
-        judged = decisions(self.found, shape, keys)
-        losing = [o.decision.a.own for o in judged if o.decision.a.action is Action.UPDATE and not o.decision.a.reborn]
+        verdicts = decisions(self.found, shape, keys)
+        losing = [
+            o.decision.a.own for o in verdicts if o.decision.a.action is Action.UPDATE and not o.decision.a.reborn
+        ]
         if losing:
             self._empty_stage(shape)
             table, conn = self.tables[shape.title], self.writer.conn
@@ -199,8 +208,22 @@ class OneWay:
                 counts.inserted += before is None and after is not None
                 counts.deleted += before is not None and after is None
                 counts.updated += None not in (before, after) and before != after
-                if _hash(a) == after:
-                    self.equal[shape.title].add(key)
+                (self.equal if _hash(a) == after else self.unequal)[shape.title].add(key)
+
+    def _hand_back(self, shape: Shape) -> None:
+        """Touch what a has to take from b, where nothing else would have the way back look at it once more.
+
+        A row of a's that lost to one of b's comes into its own again when that one dies, and nobody has written it.
+        """
+        table, conn = self.tables[shape.title], self.writer.conn
+        for batch in _batches(_each(self.unequal[shape.title]), BATCH):
+            work = [one for one in decisions(self.found, shape, batch) if one.decision.a.acts]
+            keys = [one.key[0] for one in work]
+            if keys:
+                with judged(conn):
+                    seen = filled("touch", table, unseen=self.unseen(table) or sql.SQL("AND false"))
+                    conn.execute(seen, {"keys": keys})
+                conn.execute(block(FILE, "touch_dead"), {**title(table), "keys": keys})
 
     def _empty_stage(self, shape: Shape) -> None:
         """The staging table of the batch before, which only the end of the transaction would empty."""

@@ -42,17 +42,17 @@ def mark_deaths(conn: Connection, source: str) -> None:
         conn.execute(block(FILE, "mark_deaths"), {"source": source})
 
 
-def unread(conn: Connection, source: str) -> Callable[[Table], sql.Composable]:
+def unread(conn: Connection, source: str) -> Callable[[Table], sql.Composable | None]:
     """A condition on row t of a table here: that no job has brought its last change to ``source`` yet.
 
-    True of every row where the change log cannot tell.
+    None where the change log cannot tell.
     """
     row = conn.execute(block(FILE, "logged")).fetchone()
     known = captured(conn, read_tables(conn)) if row and row[0] else set()
 
-    def condition(table: Table) -> sql.Composable:
+    def condition(table: Table) -> sql.Composable | None:
         if (table.schema, table.name) not in known:
-            return sql.SQL("")
+            return None
         return sql.SQL(block(FILE, "unread")).format(
             source=sql.Literal(source), schema=sql.Literal(table.schema), table=sql.Literal(table.name)
         )

@@ -157,6 +157,14 @@ SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t
 FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
 WHERE s.origin_node <> accountdb.node_name() AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node);
 
+-- touch --
+-- Written as it is, which those who follow this table see.
+UPDATE {table} AS t SET updated_at = t.updated_at WHERE t.uuid = ANY (%(keys)s::text[]::uuid[]) AND NOT (true {unseen});
+
+-- touch_dead --
+UPDATE accountdb.tombstone AS d SET deleted_at = d.deleted_at
+WHERE d.row_key = ANY (%(keys)s::text[]::uuid[]) AND d.table_schema = %(schema)s AND d.table_name = %(table)s;
+
 -- delete --
 DELETE FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at)s;
 

@@ -36,11 +36,15 @@ WHERE l.xid = pg_catalog.pg_current_xact_id() AND l.table_schema = 'accountdb' A
                 AND o.created_at = l.row_key[4]::timestamptz AND o.node <> l.row_key[5]);
 
 -- unread --
+-- What a reader has passed it has applied, but for one that is in its first pass, or in one that compares everything:
+-- it has been offered what it says that it has passed.
 AND (NOT EXISTS (SELECT FROM accountdb.change_reader AS r
-                 WHERE r.destination = {source} AND r.table_schema = {schema} AND r.table_name = {table})
+                 WHERE r.destination = {source} AND r.table_schema = {schema} AND r.table_name = {table}
+                   AND r.passed::text <> r.offered::text)
      OR EXISTS (SELECT FROM accountdb.change_log AS l
                 WHERE l.table_schema = {schema} AND l.table_name = {table} AND l.row_key = ARRAY[t.uuid::text]
                   AND l.origin IS DISTINCT FROM {source}
                   AND NOT EXISTS (SELECT FROM accountdb.change_reader AS r
                                   WHERE r.destination = {source} AND r.table_schema = {schema} AND r.table_name = {table}
+                                    AND r.passed::text <> r.offered::text
                                     AND pg_catalog.pg_visible_in_snapshot(l.xid, r.passed))))
