@@ -4,7 +4,8 @@
 #   make test                           the tests, on real servers
 #   make test-all                       with those that only repeat on one engine what another has shown
 #   make check                          format, lint, types, layers
-#   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one
+#   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one;
+#                                       MODE=pgsync: two merge jobs in the place of the streams
 #   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
 #   make bench                          what a guard, a comparison, a merge and pgsync cost (bars and figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.setup.ready import make_ready
 from proof.history import Fault, History, Round, make
+from proof.jobs import installed
 from proof.playing import play, prepare
 from proof.shrinking import shrink
 from tests.conftest import Labs
@@ -40,6 +42,15 @@ def playable(lab: Lab) -> None:
 def test_a_random_history_ends_equal_and_lawful(proof_lab: Lab, seed: int) -> None:
     outcome = play(proof_lab, make(seed))
     assert outcome.faults == (), f"make proof SEED={seed} MODE={proof_lab.mode}"
+    assert outcome.writes > 0
+
+
+@pytest.mark.parametrize("seed", [1, 11])
+def test_two_jobs_of_pgsync_end_equal_and_lawful(proof_labs: Labs, tmp_path: Path, seed: int) -> None:
+    """Between servers that are killed, over a link that is cut, and killed themselves."""
+    running = proof_labs.of("pgsync")
+    outcome = play(running, make(seed), jobs=installed(running, tmp_path))
+    assert outcome.faults == (), f"make proof SEED={seed} MODE=pgsync"
     assert outcome.writes > 0
 
 

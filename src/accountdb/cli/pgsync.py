@@ -58,7 +58,9 @@ def sync(
         Path | None,
         typer.Option("--metrics-file", metavar="FILE", help="Write the last passes there as Prometheus text."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for each pass.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document for each pass, on a line of its own.")
+    ] = False,
 ) -> int:
     """One incremental pass, then exit: what cron runs. A pass that is still running: says so, exit 0."""
     if watch and (once or dry_run):
@@ -134,7 +136,8 @@ class _Round:
 
     def _tell(self, receipt: Receipt) -> None:
         if self.json:
-            output.say(output.as_json({one.name: getattr(receipt, one.name) for one in fields(receipt)}))
+            # A line for each pass: there are many of them in a log.
+            output.say(output.as_json({one.name: getattr(receipt, one.name) for one in fields(receipt)}, indent=None))
         else:
             output.say(_line(receipt))
 

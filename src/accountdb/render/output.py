@@ -39,9 +39,9 @@ def tell(line: str, *, style: str | None = None) -> None:
     stderr().print(line, style=style)
 
 
-def as_json(value: Any) -> str:
-    """A result dataclass, or a structure of them, as one JSON document."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=2)
+def as_json(value: Any, *, indent: int | None = 2) -> str:
+    """A result dataclass, or a structure of them, as one JSON document; without ``indent`` on one line."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
 
 
 class JsonStream:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from psycopg import sql
 
-from accountdb.catalog.tables import Table, read_tables
+from accountdb.catalog.tables import Table
 from accountdb.compare.model import Key
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
@@ -42,13 +42,12 @@ def mark_deaths(conn: Connection, source: str) -> None:
         conn.execute(block(FILE, "mark_deaths"), {"source": source})
 
 
-def unread(conn: Connection, source: str) -> Callable[[Table], sql.Composable | None]:
+def unread(conn: Connection, tables: Iterable[Table], source: str) -> Callable[[Table], sql.Composable | None]:
     """A condition on row t of a table here: that no job has brought its last change to ``source`` yet.
 
     None where the change log cannot tell.
     """
-    row = conn.execute(block(FILE, "logged")).fetchone()
-    known = captured(conn, read_tables(conn)) if row and row[0] else set()
+    known = captured(conn, tables) if _logged(conn) else set()
 
     def condition(table: Table) -> sql.Composable | None:
         if (table.schema, table.name) not in known:

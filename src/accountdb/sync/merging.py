@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import chain
 from queue import SimpleQueue
 
+from accountdb.catalog.order import parents_first
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
 from accountdb.compare.session import Region
@@ -132,6 +133,8 @@ class Merging:
         run = self.run
         a = _region(SOURCE, run.job.source.dsn, run.source.conn)
         b = _region(DESTINATION, run.target.dsn, run.target.conn)
+        order = {(table.schema, table.name): n for n, table in enumerate(parents_first([t.target for t in tables]))}
+        tables = sorted(tables, key=lambda table: order[table.name])
         shapes = tuple(_shape(table) for table in tables)
         found = Comparison(a, b, shapes, negotiate(a, b, None), Secrets({}), policy=True)
         writer = Writer(DESTINATION, run.target.dsn, run.target.conn, worker=False, origin=None)
@@ -141,7 +144,7 @@ class Merging:
         def allow(title: str, doomed: int) -> None:
             run.check_deletes(target, by_title[title], doomed)
 
-        unseen = echo.unread(run.target.conn, run.source.identity.database)
+        unseen = echo.unread(run.target.conn, known.values(), run.source.identity.database)
         return OneWay(found, known, writer, allow, run.watch, stack, unseen)
 
     def _mark(self, tables: Sequence[SyncTable], one_way: OneWay) -> None:
