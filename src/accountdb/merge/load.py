@@ -8,7 +8,7 @@ go in by sets. What is left is for the guard, one by one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import psycopg
@@ -22,7 +22,7 @@ from accountdb.merge.references import conditions
 from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, stage_name, title, writable
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
-from accountdb.transfer.copying import carry, chunks, format_for
+from accountdb.transfer.copying import carry, chunks, format_for, sorting
 from accountdb.transfer.indexes import indexes_later
 
 # Somebody else is at the table, has put something in it, or has a trigger there that waits for the end.
@@ -59,7 +59,8 @@ class Source:
             # Errors of the region that sends are named here, those of the other one by its writer.
             with named(self.region.name, self.region.dsn):
                 source = stack.enter_context(self.region.lend())
-                stack.enter_context(_planned(self.region, source, self.whole))
+                if self.whole:
+                    stack.enter_context(sorting(source, self.region.name, self.region.dsn))
                 rows = stack.enter_context(stack.enter_context(source.cursor()).copy(self.query, self.values))
             copy = stack.enter_context(stack.enter_context(conn.cursor()).copy(receive))
             carry(self._pieces(rows), copy, watch.advance)
@@ -67,18 +68,6 @@ class Source:
     def _pieces(self, rows: Copy) -> Iterator[tuple[bytes, int]]:
         with named(self.region.name, self.region.dsn):
             yield from chunks(rows)
-
-
-@contextmanager
-def _planned(region: Region, conn: Connection, whole: bool) -> Iterator[None]:
-    if not whole:
-        yield
-        return
-    with named(region.name, region.dsn):
-        conn.execute("SET enable_indexscan = off")
-    yield
-    with named(region.name, region.dsn):
-        conn.execute("RESET enable_indexscan")
 
 
 def by_range(region: Region, table: Table, low: Key | None, high: Key | None) -> Source:

@@ -23,7 +23,7 @@ from accountdb.sync.capture import Capture
 from accountdb.sync.model import SOURCE, Name, SyncTable
 from accountdb.sync.preflight import FILE as PREFLIGHT
 from accountdb.sync.watermark import Identity, Reach, Watermark
-from accountdb.transfer.copying import chunks
+from accountdb.transfer.copying import chunks, sorting
 
 FILE = "sync/source.sql"
 
@@ -201,7 +201,7 @@ class Source:
             key=_names("t.", [column.name for column in table.key]),
             format=sql.SQL(table.format),
         )
-        with self._copy(statement, None) as copy:
+        with sorting(self.conn, SOURCE, self.dsn), self._copy(statement, None) as copy:
             yield copy
 
     def _joined(self, table: SyncTable) -> dict[str, sql.Composable]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from psycopg import Copy
 
 from accountdb.catalog.tables import Column
+from accountdb.compare.session import named
+from accountdb.pg.connect import Connection
 
 _CHUNK_BYTES = 128 * 1024
 _STEP_ROWS = 5000
@@ -29,6 +32,19 @@ def chunks(rows: Copy) -> Iterator[tuple[bytes, int]]:
             yield b"".join(waiting), count
             waiting, size, count = [], 0, 0
     yield b"".join(waiting), count
+
+
+@contextmanager
+def sorting(conn: Connection, name: str, dsn: str) -> Iterator[None]:
+    """Within the block a query in the order of a key sorts: of a whole table, whose index leads all over the heap.
+
+    Errors bear the name of the region, which has ``dsn``.
+    """
+    with named(name, dsn):
+        conn.execute("SET enable_indexscan = off")
+    yield
+    with named(name, dsn):
+        conn.execute("RESET enable_indexscan")
 
 
 def carry(pieces: Iterable[tuple[bytes, int]], into: Copy, advance: Callable[[int], None]) -> None:
