@@ -15,7 +15,7 @@ from accountdb.lab import Lab
 from accountdb.sync.installing import install
 from accountdb.sync.limit import parse
 from accountdb.sync.model import Receipt
-from tests.conftest import Databases, migratectl, run_command, run_sql, value
+from tests.conftest import Databases, as_role, migratectl, run_command, run_sql, value
 from tests.integration.syncing import Follow, accounts
 
 ALL = parse("100%")
@@ -77,13 +77,45 @@ def refused(pair: Follow, kind: type[AccountdbError], *words: str, **options: An
     assert pair.sides("public.users") == before
 
 
-def test_without_guards_it_says_which_and_how_to_get_them(bare: Two) -> None:
-    refused(bare.there, Refused, "source: the guard of public.users is missing", "--install-capture")
+def test_the_first_pass_installs_what_it_needs_and_says_so(bare: Two) -> None:
+    first = bare.there.sync("there").installed
+    assert "guard of public.users at the source" in first
+    assert "capture of public.users at the destination" in first
+    assert bare.back.sync("back").installed == ()
+
+
+def test_a_dry_run_installs_nothing_and_says_what_is_missing(bare: Two) -> None:
+    refused(bare.there, Refused, "source: the guard of public.users is missing", "--install-capture", dry_run=True)
+    assert value(bare.there.source, "SELECT count(*) FROM pg_trigger WHERE tgname = 'accountdb_guard'") == 0
+
+
+def test_a_role_that_may_not_install_guards_is_told_who_has_to(databases: Databases, native_lab: Lab) -> None:
+    admins = [databases.migrated() for _ in range(2)]
+    for admin in admins:
+        run_sql(admin, "ALTER TABLE users OWNER TO postgres; GRANT ALL ON users TO account")
+    source, target = (as_role(admin, native_lab.region("cn").app_dsn) for admin in admins)
+    pair = Follow(source, target, {"users": {}}, {"policy": "merge"})
+    refused(pair, Refused, "source: the guard of public.users is missing", "--install-capture")
 
 
 def test_two_regions_of_one_name_have_no_row_order(two: Two) -> None:
     two.there.there("UPDATE accountdb.node SET name = 'node_cn'")
-    refused(two.there, Refused, "the source's is node_cn, the destination's is node_cn", "--node NAME")
+    refused(two.there, Refused, "both sides call their node node_cn", "--node NAME")
+
+
+def test_regions_without_a_name_are_merged_all_the_same(bare: Two) -> None:
+    bare.there.both("DELETE FROM accountdb.node")
+    bare.settle()
+    bare.there.here("INSERT INTO users (username, password) VALUES ('ann', 'x')")
+    bare.settle()
+    bare.there.here("UPDATE users SET level = 31")
+    for level in (41, 42):
+        bare.there.there("UPDATE users SET level = %s", level)
+    bare.back.sync("back")
+    bare.settle()
+    bare.assert_equal()
+    losers = "SELECT count(*) FROM accountdb.conflict WHERE loser ->> 'level' = '31'"
+    assert value(bare.there.source, losers) + value(bare.there.target, losers) > 0
 
 
 def test_what_a_merge_job_cannot_be_told(two: Two) -> None:
@@ -284,9 +316,6 @@ def test_the_commands_from_an_empty_pair_to_equal_regions(
         f" policy: merge, tables: {tables}}}\n"
     )
     environment = {"CN_DSN": pair.source, "GLOBAL_DSN": pair.target}
-    found = run_command("pgsync", "--config", str(config), env=environment)
-    assert found.returncode == 4
-    assert "pgsync --install-capture" in found.stderr
     found = run_command("pgsync", "--config", str(config), "--install-capture", env=environment)
     assert found.returncode == 0, found.stderr
     assert "there: guard of public.users at the destination installed" in found.stdout

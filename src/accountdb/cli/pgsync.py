@@ -120,6 +120,8 @@ class _Round:
         if receipt is None:
             output.tell(f"{_now()} job {name}: another pass is at work, nothing to do here")
             return 0
+        for one in receipt.installed:
+            output.tell(f"job {name}: {one} installed")
         self._tell(receipt)
         if receipt.left:
             # Not a pass that monitoring may take for one.
@@ -174,7 +176,7 @@ def _install(jobs: Mapping[str, Job]) -> int:
     for name, job in jobs.items():
         for one in install(job):
             state = "installed" if one.new else "was installed"
-            output.say(f"{name}: {one.what} of {one.table} at the {one.side} {state}")
+            output.say(f"{name}: {one} {state}")
     return 0
 
 

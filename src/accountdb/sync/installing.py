@@ -26,6 +26,9 @@ class Installed:
     table: str
     new: bool
 
+    def __str__(self) -> str:
+        return f"{self.what} of {self.table} at the {self.side}"
+
 
 def install(job: Job) -> Iterator[Installed]:
     """Capture at the source; for policy merge guards and capture on both sides. Each side is one transaction.

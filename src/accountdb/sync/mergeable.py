@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from accountdb.contract.row_contract import violations
-from accountdb.guards.install import GuardState, states
+from accountdb.guards.install import GuardState, TableGuard, states
 from accountdb.replication import common
 from accountdb.sync.config import Job, TableOptions
 from accountdb.sync.model import DESTINATION, SOURCE, SyncTable
@@ -44,10 +44,9 @@ def check_mergeable(name: str, tables: Sequence[SyncTable], source: Side, target
             problems.refused += [f"{name_}: {table.title} is not under the row contract: {v}" for v in violations(one)]
     problems.usage += _lacking_parents(tables)
     problems.check(name)
-    nodes = {side.name: _node(side) for side in sides}
-    if None in nodes.values() or nodes[SOURCE] == nodes[DESTINATION]:
-        told = ", ".join(f"the {side}'s is {node or 'not given'}" for side, node in nodes.items())
-        problems.refused.append(f"the row order needs two node names: {told}")
+    nodes = [_node(side) for side in sides]
+    if nodes[0] is not None and nodes[0] == nodes[1]:
+        problems.refused.append(f"both sides call their node {nodes[0]}: the row order needs two names")
         problems.hint = "migratectl init --mode pgsync --node NAME, another name in each region"
     problems.check(name)
     for side in sides:
@@ -89,9 +88,18 @@ def _node(side: Side) -> str | None:
         return common.node(conn)[0]
 
 
+def guarded(job: Job, side: Side) -> bool:
+    """Whether the guards of all tables of the job that are there are current."""
+    return not _stale(side, job.schema_name, job.tables)
+
+
 def _unguarded(side: Side, tables: Sequence[SyncTable]) -> list[str]:
-    known = side.tables(tables[0].name[0])
-    meant = [table for table in known if any(table.name == one.name[1] for one in tables)]
-    with side.use() as conn:
-        found = [guard for guard in states(conn, meant, known) if guard.state is not GuardState.INSTALLED]
+    found = _stale(side, tables[0].name[0], [table.name[1] for table in tables])
     return [f"{side.name}: the guard of {guard.schema}.{guard.table} is {guard.state}" for guard in found]
+
+
+def _stale(side: Side, schema: str, names: Collection[str]) -> list[TableGuard]:
+    known = side.tables(schema)
+    meant = [table for table in known if table.name in names]
+    with side.use() as conn:
+        return [guard for guard in states(conn, meant, known) if guard.state is not GuardState.INSTALLED]

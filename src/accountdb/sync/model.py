@@ -110,3 +110,5 @@ class Receipt:
     verified: bool | None = None
     left: tuple[str, ...] = ()
     """The tables that were not reached, because somebody stopped the pass."""
+    installed: tuple[str, ...] = ()
+    """What the first pass of a merge job put into the databases, in words."""

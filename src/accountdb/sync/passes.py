@@ -9,13 +9,14 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 from accountdb.compare.model import Watch
-from accountdb.errors import UsageError
+from accountdb.errors import AccountdbError, UsageError
 from accountdb.pg import session
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
 from accountdb.sync.config import Job, Policy
 from accountdb.sync.differing import Comparing
-from accountdb.sync.mergeable import check_job, check_mergeable, ledgers
+from accountdb.sync.installing import install
+from accountdb.sync.mergeable import check_job, check_mergeable, guarded, ledgers
 from accountdb.sync.merging import Merging
 from accountdb.sync.mirroring import Mirroring
 from accountdb.sync.model import DESTINATION, SOURCE, PassOptions, Receipt, SyncTable
@@ -47,6 +48,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             return None
         if _same_database(source, target):
             raise UsageError(f"job {name}: source and destination are the same database", hint="they are two regions")
+        new = _equip(job, source, target) if job.policy is Policy.MERGE and not options.dry_run else ()
         tables = _chosen(name, job, options, source, target)
         also = _mergeable(name, tables, source, target) if job.policy is Policy.MERGE else ()
         with target.use() as conn:
@@ -80,7 +82,21 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
             options.dry_run,
             verified,
             left,
+            new,
         )
+
+
+def _equip(job: Job, source: Side, target: Side) -> tuple[str, ...]:
+    """Install the guards that a merge job lacks, and capture with them. Where this role may not, the preflight tells."""
+    if guarded(job, source) and guarded(job, target):
+        return ()
+    try:
+        return tuple(str(one) for one in install(job) if one.new)
+    except AccountdbError:
+        return ()
+    finally:
+        source.forget()
+        target.forget()
 
 
 def _mergeable(name: str, tables: Sequence[SyncTable], source: Side, target: Side) -> tuple[SyncTable, ...]:

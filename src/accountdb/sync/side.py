@@ -49,6 +49,10 @@ class Side:
                 self._known[schema] = read_tables(conn, schema)
         return self._known[schema]
 
+    def forget(self) -> None:
+        """The tables have been changed: read them anew."""
+        self._known.clear()
+
 
 @contextmanager
 def open_side(name: str, dsn: str) -> Iterator[Side]:

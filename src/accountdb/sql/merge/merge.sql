@@ -155,7 +155,9 @@ SELECT accountdb.record_conflict('update_update', {schema_name}, {table_name}, t
            accountdb.row_content(t, {generated}),
            accountdb.row_content(pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated}))
 FROM {table} AS t JOIN {stage} AS s ON s.uuid = t.uuid
-WHERE s.origin_node <> accountdb.node_name() AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node);
+-- A node that was never given a name calls itself local, as the other one may.
+WHERE (s.origin_node <> accountdb.node_name() OR s.origin_node = 'local')
+  AND (t.updated_at, t.origin_node) IS DISTINCT FROM (s.updated_at, s.origin_node);
 
 -- touch --
 -- Written as it is, which those who follow this table see.
