@@ -87,7 +87,7 @@ def run_pass(name: str, job: Job, options: PassOptions, watch: Watch, stop: Stop
 
 
 def _equip(job: Job, source: Side, target: Side) -> tuple[str, ...]:
-    """Install the guards that a merge job lacks, and capture with them. Where this role may not, the preflight tells."""
+    """Install the guards that a merge job lacks, and capture with them. Where it may not, the preflight tells."""
     if guarded(job, source) and guarded(job, target):
         return ()
     try:
