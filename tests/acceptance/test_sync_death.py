@@ -42,7 +42,7 @@ CHANGES = [
 ]
 ONCE = [
     ("cut-source", Moment(1, "source: fetch")),
-    ("crash-destination", Moment(1, 'destination: DELETE FROM "public"."users"', back=True)),
+    ("crash-destination", Moment(1, 'destination: DELETE FROM ONLY "public"."users"', back=True)),
     # One group is done, the other is not.
     ("kill", Moment(5, "destination: INSERT INTO accountdb.sync_watermark")),
 ]
