@@ -247,7 +247,9 @@ def _how_to_guard(mode: Mode) -> str:
     """Which ``init`` installs guards: without ``--mode`` it would be that of pgsync, which has none."""
     if mode is not Mode.PGSYNC:
         return f"migratectl init --mode {mode}, in both regions"
-    return "migratectl init --mode native (before PostgreSQL 16: pglogical), in both regions; pgsync alone has no guards"
+    return (
+        "migratectl init --mode native (before PostgreSQL 16: pglogical), in both regions; pgsync alone has no guards"
+    )
 
 
 def _replicated(conn: Connection) -> list[Table]:
