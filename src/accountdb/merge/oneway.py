@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from psycopg import sql
@@ -31,6 +31,8 @@ from accountdb.merge.writer import FILE, Writer, filled, judged, make_stage, sta
 from accountdb.sql import block
 
 _MOST_ROUNDS = 12
+# Keys whose rows' hashes are looked at together.
+_LOOK = 5000
 _T = TypeVar("_T")
 _WRITES = (Action.INSERT, Action.UPDATE)
 
@@ -38,6 +40,23 @@ _WRITES = (Action.INSERT, Action.UPDATE)
 Seen = tuple[Key, int | None]
 # Raises where so many rows of a table, by its title, may not be deleted.
 Allow = Callable[[str, int], None]
+
+
+@dataclass
+class _Todo:
+    """What b still has to do, by table, and one number for how all of that stands."""
+
+    state: int = 0
+    writes: dict[str, Spool[Key]] = field(default_factory=dict)
+    deaths: dict[str, Spool[Key]] = field(default_factory=dict)
+
+    def left(self) -> dict[str, Iterable[Key]]:
+        """All of it once more."""
+        kinds = (self.writes, self.deaths)
+        return {
+            title: chain.from_iterable([_each(kind[title]) for kind in kinds if title in kind])
+            for title in self.writes.keys() | self.deaths.keys()
+        }
 
 
 @dataclass
@@ -95,12 +114,13 @@ class OneWay:
         left = self.stack.enter_context(closing(Spool[Seen]()))
         looker = self.found.looker(shape)
         self.watch.stage(shape.title)
-        for batch in _batches(keys, BATCH):
+        for batch in _batches(keys, _LOOK):
             dead = {str(uuid) for uuid in looker.dead(batch)}
             sights = dict(zip(batch, looker.sights(batch), strict=True))
             lacking = [key for key, (a, b) in sights.items() if a and not b and key[0] not in dead]
             inserted = self._inserted(shape, lacking)
-            self._keep_losing(shape, [key for key, sight in sights.items() if all(sight)])
+            for losing in _batches((key for key, sight in sights.items() if _loses(*sight)), BATCH):
+                self._keep_losing(shape, losing)
             for key in batch:
                 if key in inserted:
                     self.equal[shape.title].add(key)
@@ -133,38 +153,37 @@ class OneWay:
 
     def _settle(self, work: Mapping[str, Spool[Seen]]) -> None:
         """Write and delete until b has nothing left to do, or nothing moves."""
-        state, todo = self._todo({title: (key for key, _ in _each(spool)) for title, spool in work.items()})
+        todo = self._todo({title: (key for key, _ in _each(spool)) for title, spool in work.items()})
         for _ in range(_MOST_ROUNDS):
-            if not todo:
+            if not todo.writes and not todo.deaths:
                 return
-            waiting = {title for title, keys in todo.items() if self._write(self.shapes[title], _each(keys))}
+            waiting = {title for title, keys in todo.writes.items() if self._write(self.shapes[title], _each(keys))}
             for shape in reversed(self.found.shapes):
-                if shape.title in todo and not (self.patient and waiting & self._below(shape)):
-                    self._delete(shape, todo[shape.title])
-            before = state
-            state, todo = self._todo({title: _each(keys) for title, keys in todo.items()})
-            if state == before:
+                if shape.title in todo.deaths and not (self.patient and waiting & self._below(shape)):
+                    self._delete(shape, todo.deaths[shape.title])
+            before, todo = todo, self._todo(todo.left())
+            if todo.state == before.state:
                 if not self.patient:
                     return
                 self.patient = False
 
-    def _todo(self, work: Mapping[str, Iterable[Key]]) -> tuple[int, dict[str, Spool[Key]]]:
-        """What b still has to do, and one number for how all of that stands."""
-        state, todo = 0, {}
+    def _todo(self, work: Mapping[str, Iterable[Key]]) -> _Todo:
+        todo = _Todo()
         for shape in self.found.shapes:
-            acting = self._spool()
             for one in self._acting(shape, work.get(shape.title, ())):
-                state += hash((shape.title, one.key, one.decision))
-                acting.add(one.key)
-            if acting.count:
-                todo[shape.title] = acting
-        return state, todo
+                todo.state += hash((shape.title, one.key, one.decision))
+                kind = todo.deaths if one.decision.b.action is Action.DELETE else todo.writes
+                if shape.title not in kind:
+                    kind[shape.title] = self._spool()
+                kind[shape.title].add(one.key)
+        return todo
 
     def _acting(self, shape: Shape, keys: Iterable[Key]) -> Iterator[Judged]:
         looker = self.found.looker(shape)
-        for batch in _batches(keys, BATCH):
+        for batch in _batches(keys, _LOOK):
             unequal = [key for key, (a, b) in zip(batch, looker.sights(batch), strict=True) if _hash(a) != _hash(b)]
-            yield from (one for one in decisions(self.found, shape, unequal) if one.decision.b.acts)
+            for some in _batches(unequal, BATCH):
+                yield from (one for one in decisions(self.found, shape, some) if one.decision.b.acts)
 
     def _write(self, shape: Shape, keys: Iterable[Key]) -> int:
         """Insert and update through the guard; returns how many rows wait for others. Again as long as some get on."""
@@ -202,7 +221,7 @@ class OneWay:
     def _count(self, shape: Shape, seen: Spool[Seen]) -> None:
         """What became of the rows that were left to the judge, by what stands now."""
         looker, counts = self.found.looker(shape), self.counts[shape.title]
-        for batch in _batches(_each(seen), BATCH):
+        for batch in _batches(_each(seen), _LOOK):
             for (key, before), (a, b) in zip(batch, looker.sights([key for key, _ in batch]), strict=True):
                 after = _hash(b)
                 counts.inserted += before is None and after is not None
@@ -230,6 +249,11 @@ class OneWay:
         table = self.tables[shape.title]
         make_stage(self.writer.conn, table)
         self.writer.conn.execute(filled("empty_stage", table), {"unused": None})
+
+
+def _loses(a: Sight | None, b: Sight | None) -> bool:
+    """Whether a's copy may be the one that loses: where both are equal in rank, the content decides."""
+    return bool(a and b and a.hash != b.hash and a.rank and b.rank and a.rank <= b.rank)
 
 
 def _hash(sight: Sight | None) -> int | None:
