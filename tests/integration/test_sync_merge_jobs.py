@@ -98,6 +98,21 @@ def test_a_role_that_may_not_install_guards_is_told_who_has_to(databases: Databa
     refused(pair, Refused, "source: the guard of public.users is missing", "--install-capture")
 
 
+def test_an_administrator_may_install_it_and_the_owner_go_on(databases: Databases, native_lab: Lab) -> None:
+    admins = [databases.migrated() for _ in range(2)]
+    pair = replace(Follow(admins[0], admins[1]), settings={"policy": "merge"}).of(*ACCOUNT_TABLES)
+    Two(pair, replace(pair, source=pair.target, target=pair.source)).settle()
+    source, target = (as_role(admin, native_lab.region("cn").app_dsn) for admin in admins)
+    for dsn in admins:
+        run_sql(dsn, "ALTER TABLE accountdb.sync_watermark OWNER TO account")
+    owned = replace(pair, source=source, target=target)
+    two = Two(owned, replace(owned, source=target, target=source))
+    two.there.here("INSERT INTO users (username, password) VALUES ('ann', 'x')")
+    there, back = two.sync()
+    assert (there.full, back.full) == (False, False)
+    two.assert_equal()
+
+
 def test_two_regions_of_one_name_have_no_row_order(two: Two) -> None:
     two.there.there("UPDATE accountdb.node SET name = 'node_cn'")
     refused(two.there, Refused, "both sides call their node node_cn", "--node NAME")

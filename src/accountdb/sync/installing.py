@@ -10,6 +10,7 @@ from accountdb.compare.session import named
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import Refused, UsageError
 from accountdb.guards import install as guards
+from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.sync import capture
 from accountdb.sync.config import Job, Policy
@@ -48,6 +49,8 @@ def install(job: Job) -> Iterator[Installed]:
             if job.policy is Policy.MERGE:
                 found += _guards(side, conn, known, tables)
                 tables += _ledgers(side, conn)
+                # The log of an administrator's would be nobody else's.
+                session.act_as_owner(conn)
             new = capture.install(conn, tables)
             found += [Installed(side, "capture", f"{t.schema}.{t.name}", t in new) for t in tables]
         yield from found
