@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
 from accountdb.errors import Refused
+from accountdb.pg import session
 from accountdb.pg.connect import connect
 from accountdb.sql import block
 from accountdb.sync.capture import Capture
@@ -36,6 +37,8 @@ class Run:
     counts: dict[Name, Counts] = field(default_factory=dict)
     full: bool = False
     done: list[SyncTable] = field(default_factory=list)
+    outlasts: bool = False
+    """Whether a crash of the source would take back nothing of the snapshot."""
     reach: dict[Name, Reach] = field(default_factory=dict)
     logged: dict[Name, Changes] = field(default_factory=dict)
 
@@ -60,13 +63,16 @@ class Run:
             return
         offered = self.source.snapshot
         dsn = self.job.source.dsn
-        with connect(dsn, name=SOURCE, application="pgsync") as conn, named(SOURCE, dsn):
+        with connect(dsn, name=SOURCE, application="pgsync") as conn, named(SOURCE, dsn), session.pipelined(conn):
             conn.execute(block(SOURCE_SQL, "lasting"))
             for table in logged:
                 mark = self.marks.get(table.name)
                 passed = offered if mark is None or self.why_full(table) else mark.snapshot
                 reader = {"job": self.name, "target": self.source.target, "passed": passed, "offered": offered}
                 conn.execute(block(SOURCE_SQL, "offer"), {**reader, "schema": table.name[0], "table": table.name[1]})
+            conn.commit()
+        # That commit has waited for all that is in the snapshot.
+        self.outlasts = True
 
     def why_full(self, table: SyncTable) -> str | None:
         """Why a table has to be compared whole; None where what has changed is enough."""
@@ -89,7 +95,9 @@ class Run:
         if self.options.dry_run:
             return
         moment = self.source
-        moment.outlast_crash()
+        if not self.outlasts:
+            moment.outlast_crash()
+            self.outlasts = True
         for table in tables:
             shape = shape_of(table, self.job.policy)
             mark = Watermark(table.capture, moment.snapshot, moment.identity, shape, moment.taken_at)
