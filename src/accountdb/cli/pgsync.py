@@ -20,7 +20,7 @@ from accountdb.cli.run import run
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.render import output
 from accountdb.render.progress import meter
-from accountdb.sync.config import Job, load
+from accountdb.sync.config import Job, Policy, load
 from accountdb.sync.installing import install
 from accountdb.sync.limit import DEFAULT, parse
 from accountdb.sync.metrics import text, write
@@ -194,7 +194,9 @@ def _line(receipt: Receipt) -> str:
     if receipt.left:
         words.append(f"(stopped, {len(receipt.left)} of {len(receipt.left) + len(receipt.tables)} tables are left)")
     if receipt.verified:
-        words.append("(verified: both sides are equal)")
+        # A merge job brings one way: what the destination has more of is the other job's.
+        merged = receipt.policy == Policy.MERGE
+        words.append(f"(verified: {'nothing is left to bring' if merged else 'both sides are equal'})")
     return " ".join(words)
 
 
