@@ -110,7 +110,7 @@ def open_region(name: str, dsn: str, connections: int = 1) -> Iterator[Region]:
         def opened(_: int) -> Connection:
             return stack.enter_context(_prepared(name, dsn, None, autocommit=True))
 
-        yield _region(name, dsn, together(opened, range(connections)))
+        yield region_of(name, dsn, together(opened, range(connections)))
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def at_one_snapshot(name: str, dsn: str, tables: Sequence[sql.Identifier], jobs:
             for conn in (first, *others):
                 # Hashing the groups needs no more memory than there are parts, whatever the planner thinks.
                 conn.execute("SET LOCAL enable_sort = off")
-        yield _region(name, dsn, [first, *others])
+        yield region_of(name, dsn, [first, *others])
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def open_reader(name: str, dsn: str, option: str | None = None) -> Iterator[Regi
     ``option`` is how messages call the DSN; None: --NAME.
     """
     with _prepared(name, dsn, option, autocommit=False) as conn:
-        yield _region(name, dsn, [conn])
+        yield region_of(name, dsn, [conn])
 
 
 @contextmanager
@@ -193,7 +193,8 @@ def _prepared(name: str, dsn: str, option: str | None, *, autocommit: bool) -> I
         yield conn
 
 
-def _region(name: str, dsn: str, conns: Sequence[Connection]) -> Region:
+def region_of(name: str, dsn: str, conns: Sequence[Connection]) -> Region:
+    """A region that hands out sessions which are open."""
     idle: SimpleQueue[Connection] = SimpleQueue()
     for conn in conns:
         idle.put(conn)

@@ -43,6 +43,11 @@ class Spool(Generic[T]):
         if self._batch:
             yield list(self._batch)
 
+    def __iter__(self) -> Iterator[T]:
+        """All of them, one by one."""
+        for batch in self.batches():
+            yield from batch
+
     def close(self) -> None:
         """Give the disk back."""
         if self._file is not None:

@@ -89,11 +89,11 @@ def look_again(at: FirstLook, before: Todo) -> Todo:
 
 def keys_of(pairs: Spool[Pair], size: int) -> Iterator[list[Key]]:
     """The rows' keys, ``size`` at a time."""
-    rows = (pair.key for batch in pairs.batches() for pair in batch)
+    rows = (pair.key for pair in pairs)
     while keys := list(islice(rows, size)):
         yield keys
 
 
 def digest(pairs: Spool[Pair]) -> int:
     """One number for the rows that differ and what both regions hold of them."""
-    return sum(hash((pair.key, pair.a, pair.b)) for batch in pairs.batches() for pair in batch)
+    return sum(hash((pair.key, pair.a, pair.b)) for pair in pairs)

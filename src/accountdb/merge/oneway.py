@@ -54,7 +54,7 @@ class _Todo:
         """All of it once more."""
         kinds = (self.writes, self.deaths)
         return {
-            title: chain.from_iterable([_each(kind[title]) for kind in kinds if title in kind])
+            title: chain.from_iterable([kind[title] for kind in kinds if title in kind])
             for title in self.writes.keys() | self.deaths.keys()
         }
 
@@ -153,11 +153,11 @@ class OneWay:
 
     def _settle(self, work: Mapping[str, Spool[Seen]]) -> None:
         """Write and delete until b has nothing left to do, or nothing moves."""
-        todo = self._todo({title: (key for key, _ in _each(spool)) for title, spool in work.items()})
+        todo = self._todo({title: (key for key, _ in spool) for title, spool in work.items()})
         for _ in range(_MOST_ROUNDS):
             if not todo.writes and not todo.deaths:
                 return
-            waiting = {title for title, keys in todo.writes.items() if self._write(self.shapes[title], _each(keys))}
+            waiting = {title for title, keys in todo.writes.items() if self._write(self.shapes[title], keys)}
             for shape in reversed(self.found.shapes):
                 if shape.title in todo.deaths and not (self.patient and waiting & self._below(shape)):
                     self._delete(shape, todo.deaths[shape.title])
@@ -201,13 +201,13 @@ class OneWay:
 
     def _delete(self, shape: Shape, keys: Spool[Key]) -> None:
         dead = self._spool()
-        for batch in _batches(_each(keys), BATCH):
+        for batch in _batches(keys, BATCH):
             for one in self._dead(shape, batch):
                 dead.add(one.key)
         if dead.count:
             self.doomed[shape.title] += dead.count
             self.allow(shape.title, self.doomed[shape.title])
-        for batch in _batches(_each(dead), BATCH):
+        for batch in _batches(dead, BATCH):
             self.regions.delete(shape, self._dead(shape, batch))
 
     def _dead(self, shape: Shape, keys: Sequence[Key]) -> list[Judged]:
@@ -221,7 +221,7 @@ class OneWay:
     def _count(self, shape: Shape, seen: Spool[Seen]) -> None:
         """What became of the rows that were left to the judge, by what stands now."""
         looker, counts = self.found.looker(shape), self.counts[shape.title]
-        for batch in _batches(_each(seen), _LOOK):
+        for batch in _batches(seen, _LOOK):
             for (key, before), (a, b) in zip(batch, looker.sights([key for key, _ in batch]), strict=True):
                 after = _hash(b)
                 counts.inserted += before is None and after is not None
@@ -235,7 +235,7 @@ class OneWay:
         A row of a's that lost to one of b's comes into its own again when that one dies, and nobody has written it.
         """
         table, conn = self.tables[shape.title], self.writer.conn
-        for batch in _batches(_each(self.unequal[shape.title]), BATCH):
+        for batch in _batches(self.unequal[shape.title], BATCH):
             work = [one for one in decisions(self.found, shape, batch) if one.decision.a.acts]
             keys = [one.key[0] for one in work]
             if keys:
@@ -258,10 +258,6 @@ def _loses(a: Sight | None, b: Sight | None) -> bool:
 
 def _hash(sight: Sight | None) -> int | None:
     return sight.hash if sight else None
-
-
-def _each(spool: Spool[_T]) -> Iterator[_T]:
-    return (one for batch in spool.batches() for one in batch)
 
 
 def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

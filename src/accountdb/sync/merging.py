@@ -11,19 +11,17 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from queue import SimpleQueue
 
 from accountdb.catalog.order import parents_first
 from accountdb.compare.diff import Comparison
 from accountdb.compare.model import Key, Shape
-from accountdb.compare.session import Region
+from accountdb.compare.session import region_of
 from accountdb.compare.shapes import negotiate
 from accountdb.compare.spool import Spool
 from accountdb.contract.masking import Secrets
 from accountdb.merge.oneway import OneWay
 from accountdb.merge.run import close_in
 from accountdb.merge.writer import Writer
-from accountdb.pg.connect import Connection
 from accountdb.sql import block
 from accountdb.sync import echo
 from accountdb.sync.capture import Capture
@@ -62,7 +60,7 @@ class Merging:
                 for ledger in self.ledgers:
                     self._carry(target, ledger)
                 one_way = self._one_way(tables, target, stack)
-                one_way.bring({title: _each(spool) for title, spool in keys.items()})
+                one_way.bring(keys)
                 close_in(run.target.conn, [table.target for table in tables])
                 self._mark(tables, one_way)
                 run.counts |= self._counts(tables, keys, one_way, began)
@@ -131,8 +129,8 @@ class Merging:
 
     def _one_way(self, tables: Sequence[SyncTable], target: Target, stack: ExitStack) -> OneWay:
         run = self.run
-        a = _region(SOURCE, run.job.source.dsn, run.source.conn)
-        b = _region(DESTINATION, run.target.dsn, run.target.conn)
+        a = region_of(SOURCE, run.source.dsn, [run.source.conn])
+        b = region_of(DESTINATION, run.target.dsn, [run.target.conn])
         order = {(table.schema, table.name): n for n, table in enumerate(parents_first([t.target for t in tables]))}
         tables = sorted(tables, key=lambda table: order[table.name])
         shapes = tuple(_shape(table) for table in tables)
@@ -151,7 +149,7 @@ class Merging:
         """What the source holds alike needs not go back to it."""
         source = self.run.source.identity.database
         for table in tables:
-            echo.mark_equal(self.run.target.conn, table.name, source, _each(one_way.equal[table.title]))
+            echo.mark_equal(self.run.target.conn, table.name, source, one_way.equal[table.title])
         echo.mark_deaths(self.run.target.conn, source)
 
     def _counts(
@@ -169,16 +167,6 @@ class Merging:
         return found
 
 
-def _region(name: str, dsn: str, conn: Connection) -> Region:
-    idle: SimpleQueue[Connection] = SimpleQueue()
-    idle.put(conn)
-    return Region(name, dsn, conn, idle)
-
-
 def _shape(table: SyncTable) -> Shape:
     columns = tuple(sorted(table.target.columns, key=lambda column: column.name))
     return Shape(*table.name, table.key, columns, ordered=True, partitioned=table.partitioned)
-
-
-def _each(spool: Spool[Key]) -> Iterator[Key]:
-    return (key for batch in spool.batches() for key in batch)

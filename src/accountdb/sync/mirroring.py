@@ -117,7 +117,7 @@ class Mirroring:
         if plan.recent is not None:
             with source.by_xmin(table, plan.recent) as pieces:
                 target.receive(table, pieces, watch.advance)
-        keys = (key for batch in plan.keys.batches() for key in batch) if plan.keys else iter(())
+        keys = iter(plan.keys or ())
         while batch := list(islice(keys, self.run.job.batch_size)):
             with source.by_keys(table, batch) as pieces:
                 target.receive(table, pieces, watch.advance)
