@@ -114,14 +114,17 @@ class Merging:
     def _carry(self, target: Target, ledger: SyncTable) -> None:
         run = self.run
         mark = run.marks.get(ledger.name)
+        full = mark is None or run.why_full(ledger)
+        if not full and ledger.capture is Capture.LOG and not run.logged[ledger.name].rows:
+            return
         target.stage(ledger)
-        if mark is None or run.why_full(ledger):
+        if mark is None or full:
             with run.source.whole(ledger) as pieces:
                 target.receive(ledger, pieces, run.watch.advance, present=False)
         elif ledger.capture is Capture.XMIN:
             with run.source.by_xmin(ledger, mark) as pieces:
                 target.receive(ledger, pieces, run.watch.advance)
-        elif run.logged[ledger.name].rows:
+        else:
             with run.source.by_log(ledger, mark.snapshot) as pieces:
                 target.receive(ledger, pieces, run.watch.advance)
         target.add(ledger)
@@ -149,7 +152,8 @@ class Merging:
         """What the source holds alike needs not go back to it."""
         source = self.run.source.identity.database
         for table in tables:
-            echo.mark_equal(self.run.target.conn, table.name, source, one_way.equal[table.title])
+            if one_way.equal[table.title].count:
+                echo.mark_equal(self.run.target.conn, table.name, source, one_way.equal[table.title])
         echo.mark_deaths(self.run.target.conn, source)
 
     def _counts(
