@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--transactions", type=int, default=40_000, help="updates, where capture is measured")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--latency", type=float, default=100.0, help="of the slow link, each way, in ms")
     parser.add_argument("--part", nargs="*", default=PARTS, choices=PARTS)
     options = parser.parse_args()
     # Told to end it ends in good order, so that no folder stays.
@@ -49,7 +50,7 @@ def _measure(folder: Path, options: argparse.Namespace, bars: Bars) -> None:
         if "load" in options.part:
             firstload.measure(running, large, rows, runs, bars)
         if "link" in options.part:
-            slowlink.measure(running, large, rows, runs, bars)
+            slowlink.measure(running, large, rows, runs, bars, options.latency)
         if "memory" in options.part:
             tenth = pair(running, folder, "tenth")
             tenth.load(rows // 10)

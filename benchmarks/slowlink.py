@@ -12,18 +12,18 @@ from benchmarks.following import Pair
 from benchmarks.measure import Bars, Rounds
 
 SLOW_BAR = 2.0
-LATENCY_MS = 100.0
-_NEAR, _FAR, _IDLE = "first load, no latency", f"first load, {LATENCY_MS:g} ms each way", "nothing to do, far"
+_NEAR, _IDLE = "first load, no latency", "nothing to do, far"
 
 
-def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars) -> None:
-    """Fill the empty users of ``pair`` through the link, in turn with and without latency."""
+def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars, latency_ms: float) -> None:
+    """Fill the empty users of ``pair`` through the link, in turn with and without latency in each direction."""
+    far = f"first load, {latency_ms:g} ms each way"
     port = running.region("cn").link_port
     rounds = Rounds()
     pair.log(on=True)
     running.heal()
     for _ in range(runs):
-        for name, latency in ((_NEAR, 0.0), (_FAR, LATENCY_MS)):
+        for name, latency in ((_NEAR, 0.0), (far, latency_ms)):
             pair.empty()
             running.latency(latency)
             rounds.add(name, pair.sync("--once", through=port, inserted=rows).took)
@@ -33,5 +33,5 @@ def measure(running: Lab, pair: Pair, rows: int, runs: int, bars: Bars) -> None:
         rounds.add(_IDLE, pair.sync(through=port, tables=ACCOUNT_TABLES, read=0).took)
     running.latency(0)
     rounds.tell()
-    bars.at_most(f"{_FAR} / without", rounds.ratio(_FAR, _NEAR), SLOW_BAR)
-    bars.no_bar(f"a pass with nothing to do, {LATENCY_MS:g} ms each way", rounds.seconds(_IDLE), " s")
+    bars.at_most(f"{far} / without", rounds.ratio(far, _NEAR), SLOW_BAR)
+    bars.no_bar(f"a pass with nothing to do, {latency_ms:g} ms each way", rounds.seconds(_IDLE), " s")
