@@ -16,10 +16,10 @@ from pathlib import Path
 
 from accountdb.drift.read import read_structure
 from accountdb.drift.scratch import run_statements, scratch_database
-from accountdb.drift.script import statements
 from accountdb.drift.structure import SCHEMAS, Structure
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.pg.connect import session
+from accountdb.script.statements import statements
 from accountdb.sql import folder, text
 
 SCHEMA_FILE = "schema.sql"

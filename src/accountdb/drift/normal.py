@@ -17,8 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from accountdb.drift.lexer import Token, tokens
 from accountdb.drift.structure import Attribute
+from accountdb.script.lexer import Token, tokens
 
 _NEW_WORD = re.compile(r'"(json(?:_[a-z]+)?|merge_action|system_user)"')
 _MAY_DIFFER = re.compile(r'"|\(ARRAY\[')

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import sql
 
-from accountdb.drift.script import Statement
 from accountdb.errors import AccountdbError, MissingRightError, UsageError
 from accountdb.pg.connect import Connection, connect, session, told
 from accountdb.pg.dsn import with_params
 from accountdb.pg.session import role
+from accountdb.script.statements import Statement
 from accountdb.sql import block
 
 PREFIX = "accountdb_scratch_"

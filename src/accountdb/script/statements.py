@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from accountdb.drift.lexer import Token, tokens
 from accountdb.errors import UsageError
+from accountdb.script.lexer import Token, tokens
 
 # Lines that only steer psql and leave the SQL as it is: pg_dump writes the first two.
 _HARMLESS = re.compile(r"\\(?:(?:un)?restrict\s+\w+|set\s+(?:ON_ERROR_STOP|QUIET)(?:\s+\w+)?)\s*$", re.IGNORECASE)
@@ -27,6 +27,11 @@ class Statement:
     line: int
 
     @property
+    def head(self) -> str:
+        """Its first words in lower case, single spaces between them, without comments."""
+        return head(self.text)
+
+    @property
     def is_setting(self) -> bool:
         """Whether it only sets a parameter of the session."""
         return _SETTING.match(self.text) is not None
@@ -44,13 +49,17 @@ def statements(text: str, *, name: str) -> list[Statement]:
     the server although the file is only looked at.
     """
     found = []
-    for statement in _split(text, name):
+    for statement in split(text, name=name):
         _refuse_outside(statement, name)
         found.append(statement)
     return found
 
 
-def _split(text: str, name: str) -> Iterator[Statement]:
+def split(text: str, *, name: str) -> Iterator[Statement]:
+    """The statements of ``text``, whatever they are.
+
+    Raises UsageError, with the line, for a psql command or a quote that does not end.
+    """
     part: list[Token] = []
     nesting = _Nesting()
     skip_to = 0
@@ -97,15 +106,20 @@ def _line(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
+def head(text: str, size: int = 400) -> str:
+    """The tokens of the first ``size`` characters in lower case, without comments, single spaces between them."""
+    return " ".join(token.text.lower() for token in tokens(text[:size]) if not token.silent)
+
+
 def _refuse_outside(statement: Statement, name: str) -> None:
-    head = " ".join(token.text.lower() for token in tokens(statement.text[:400]) if not token.silent)
-    if head.startswith("copy "):
+    first = statement.head
+    if first.startswith("copy "):
         raise UsageError(
             f"{name}, line {statement.line}: COPY moves data, and only structure is compared",
             hint="leave the data out: pg_dump --schema-only",
         )
-    if _OUTSIDE.match(head):
-        words = " ".join(head.split()[:2]).upper()
+    if _OUTSIDE.match(first):
+        words = " ".join(first.split()[:2]).upper()
         raise UsageError(
             f"{name}, line {statement.line}: {words} reaches beyond one database and is not run",
             hint="take it out of the file; structure has no need of it",

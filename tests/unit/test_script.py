@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accountdb.drift.lexer import tokens
-from accountdb.drift.script import statements
 from accountdb.errors import UsageError
+from accountdb.script.lexer import tokens
+from accountdb.script.statements import statements
 
 
 def split(text: str) -> list[tuple[int, str]]:
