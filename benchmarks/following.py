@@ -141,6 +141,6 @@ def pair(running: Lab, folder: Path, name: str) -> Pair:
             conn.execute(sql.SQL("CREATE DATABASE {} OWNER account").format(sql.Identifier(name)))
         dsns.append((with_params(region.app_dsn, dbname=name), with_params(region.admin_dsn, dbname=name)))
         with connect(dsns[-1][0]) as conn:
-            runner.migrate([conn])
+            runner.migrate(conn)
     (source, source_admin), (target, target_admin) = dsns
     return Pair(folder, name, source, target, source_admin, target_admin)

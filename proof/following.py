@@ -209,7 +209,7 @@ def main() -> int:
                 source, target = (region.app_dsn for region in running.regions)
                 for dsn in (source, target):
                     with connect(dsn) as conn:
-                        runner.migrate([conn])
+                        runner.migrate(conn)
                 began = time.monotonic()
                 outcome = follow(
                     source, target, capture, passes=options.passes, seed=options.seed, writers=options.writers

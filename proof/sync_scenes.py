@@ -177,7 +177,7 @@ def prepare(pair: Pair, capture: Capture) -> None:
     """The schema on both sides, whatever there was, and the log of changes, or none."""
     for dsn in (pair.source, pair.destination):
         with connect(dsn) as conn:
-            runner.migrate([conn])
+            runner.migrate(conn)
         _run(dsn, _BOTH)
     _run(pair.destination, _DESTINATION)
     with connect(pair.source) as conn:

@@ -195,7 +195,7 @@ class Databases:
         if self._template is None:
             dsn = self._create("template1", "account")
             with connect(dsn) as conn:
-                runner.migrate([conn])
+                runner.migrate(conn)
             self._template = with_params(dsn)
         return self._create(psycopg.conninfo.conninfo_to_dict(self._template)["dbname"], "account")  # type: ignore[arg-type]
 

@@ -36,8 +36,8 @@ def main_options(
 
 # Command: the module it is in, and its function or, for a group of commands, its app.
 COMMANDS = {
-    "migrate": ("structure", "migrate"),
-    "version": ("structure", "version"),
+    "migrate": ("migrate", "migrate"),
+    "version": ("migrate", "version"),
     "verify": ("structure", "verify"),
     "reset": ("structure", "reset"),
     "dump-schema": ("structure", "dump_schema"),

@@ -69,11 +69,13 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
     return found
 
 
-def some(dsn: str | None, cn: str | None, global_: str | None) -> dict[str, str]:
-    """The one region of ``--dsn``, else the two of ``--cn`` and ``--global``.
+def some(dsn: str | None, cn: str | None, global_: str | None, nodes: Sequence[str] | None = None) -> dict[str, str]:
+    """The one region of ``--dsn``, else those of ``--node``, else the two of ``--cn`` and ``--global``.
 
     What is on the command line comes before the environment, and there DB_URL before the two.
     """
+    if nodes and not dsn:
+        return regions(None, None, nodes)
     two = cn or global_ or not os.environ.get("DB_URL")
     if not dsn and two and (cn or global_ or os.environ.get("CN_DSN") or os.environ.get("GLOBAL_DSN")):
         return regions(cn, global_, None)

@@ -50,7 +50,7 @@ RULES = (
         "generated per region from its tables; `migratectl status` checks it by its hash",
         kind="function",
         schema="accountdb",
-        name=re.compile(r"(guard|bury|capture)_.*"),
+        name=re.compile(r"(guard|bury|capture)_.*|fence\(\)"),
     ),
     Rule(
         "pgsync's own: what its sources log, and up to where its jobs have been applied",

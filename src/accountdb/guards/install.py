@@ -56,13 +56,14 @@ def _state(standing: dict[str, tuple[str, str | None]], wanted: Guard) -> GuardS
     return GuardState.INSTALLED
 
 
-def install(conn: Connection, tables: Iterable[Table]) -> tuple[TableGuard, ...]:
+def install(conn: Connection, tables: Iterable[Table], known: Iterable[Table] | None = None) -> tuple[TableGuard, ...]:
     """Install or replace the guards that are not current. Returns those that it touched.
 
-    Runs in the caller's transaction. The role must own the tables.
+    ``known`` as in ``states``. Runs in the caller's transaction. The role must own the tables.
     """
-    by_name = {(table.schema, table.name): table for table in tables}
-    stale = [g for g in states(conn, by_name.values()) if g.state is not GuardState.INSTALLED]
+    tables = tuple(tables)
+    by_name = {(table.schema, table.name): table for table in (tables if known is None else known)}
+    stale = [g for g in states(conn, tables, by_name.values()) if g.state is not GuardState.INSTALLED]
     for guard in stale:
         for statement in define(by_name[guard.schema, guard.table], by_name).statements:
             conn.execute(statement)

@@ -1,103 +1,103 @@
-"""Applying migrations to one region, or to several: all of them or none."""
+"""Applying migrations to one region."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 
-import psycopg
-from psycopg import sql
-
-from accountdb.errors import AccountdbError
-from accountdb.migrations.files import shipped
-from accountdb.migrations.planning import Applied, Plan, Step, plan
+from accountdb.migrations.files import OWN, Migration, shipped
+from accountdb.migrations.ledger import Journal, ledger
+from accountdb.migrations.locks import all_locked, patiently
+from accountdb.migrations.planning import Plan, Step, plan
+from accountdb.migrations.steps import Look, Patience, run_apart, run_step
 from accountdb.pg import session
-from accountdb.pg.connect import Connection, told
-
-# Arbitrary and fixed: every accountdb that migrates this database takes the same lock.
-LOCK_KEY = 0x6163_6374_0001
-_LOCK_TIMEOUT = "5s"
+from accountdb.pg.connect import Connection
 
 
-def ledger(conn: Connection) -> tuple[Applied, ...]:
-    """What was applied here, in order; empty for a database that never was migrated."""
-    row = conn.execute("SELECT pg_catalog.to_regclass('accountdb.migration') IS NOT NULL").fetchone()
-    if not (row and row[0]):
-        return ()
-    rows = conn.execute("SELECT version, name, checksum FROM accountdb.migration ORDER BY version")
-    return tuple(Applied(*entry) for entry in rows)
+def unseen(conn: Connection) -> None:
+    """A look that tells nothing, where no fingerprint is wanted."""
 
 
-def version(conn: Connection) -> int:
-    """The applied version; 0 for none."""
-    return max((entry.version for entry in ledger(conn)), default=0)
+def version(conn: Connection, series: str = OWN) -> int:
+    """The applied version of a series; 0 for none."""
+    return max((entry.version for entry in ledger(conn) if entry.series == series), default=0)
 
 
-def plan_for(conn: Connection, to: int | None = None, *, allow_down: bool = False) -> Plan:
-    """The plan for this region as it stands."""
-    return plan(ledger(conn), shipped(), to, allow_down=allow_down)
-
-
-def migrate(
-    conns: Sequence[Connection],
+def plan_for(
+    conn: Connection,
     to: int | None = None,
     *,
+    files: Sequence[Migration] | None = None,
     allow_down: bool = False,
-    on_step: Callable[[int, Step], None] = lambda region, step: None,
-) -> list[Plan]:
-    """Bring every region to version ``to`` (None: the newest). Returns the plans that were applied.
+    allow_out_of_order: bool = False,
+) -> Plan:
+    """The plan for this region as it stands; of the package's own files unless others are given."""
+    files = shipped() if files is None else files
+    return plan(ledger(conn), files, to, allow_down=allow_down, allow_out_of_order=allow_out_of_order)
 
-    One region: a transaction for each file. Several: one open transaction on each, committed
-    when all files ran on all of them. ``on_step`` gets the region's position and the step, once
-    it is committed. Raises AccountdbError, and then no region has half a file.
+
+def migrate(conn: Connection, to: int | None = None, *, look: Look = unseen) -> Plan:
+    """Bring one region to version ``to`` (None: the newest) of the package's own files, file by file.
+
+    Raises AccountdbError, and then the region stands at the version before the file that failed.
     """
-    with ExitStack() as locks:
-        for conn in conns:
-            conn.commit()
-            locks.enter_context(session.advisory_lock(conn, LOCK_KEY, busy="another migration runs on this database"))
-        plans = [plan_for(conn, to, allow_down=allow_down) for conn in conns]
-        together = len(conns) > 1
-        for region, (conn, region_plan) in enumerate(zip(conns, plans, strict=True)):
-            for step in region_plan.steps:
-                run_step(conn, step)
-                if not together:
-                    conn.commit()
-                    on_step(region, step)
-        for conn in conns:
-            conn.commit()
-        if together:
-            for region, region_plan in enumerate(plans):
-                for step in region_plan.steps:
-                    on_step(region, step)
-        return plans
+    conn.commit()
+    with all_locked({"": conn}):
+        found = plan_for(conn, to)
+        conn.commit()
+        apply(conn, found, look=look)
+        return found
 
 
-def run_step(conn: Connection, step: Step) -> None:
-    """Run one file and note it in the ledger, inside the caller's transaction."""
-    began = time.monotonic()
+def apply(
+    conn: Connection,
+    planned: Plan,
+    *,
+    look: Look = unseen,
+    patience: Patience | None = None,
+    watched: Mapping[str, tuple[str, int]] | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> None:
+    """Run the steps of ``planned``, a transaction for each file; the caller holds the migration lock.
+
+    ``on_step`` gets each step once it is committed. ``watched`` as in ``locks.patiently``. Raises
+    AccountdbError; all steps before the one that failed are committed and told.
+    """
+    patience = patience or Patience()
+    for step in planned.steps:
+        # Each file is committed alone, so each is a run of its own.
+        patiently(lambda step=step: _once(conn, step, look, patience), patience, watched or {})  # type: ignore[misc]
+        on_step(step)
+
+
+def _once(conn: Connection, step: Step, look: Look, patience: Patience) -> None:
+    journal = Journal(1, uuid.uuid4())
+    if not step.script.together:
+        run_apart(conn, step, journal, look, patience)
+        return
     try:
-        conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-        session.act_as_owner(conn)
-        conn.execute(step.sql.encode())
-        _note(conn, step, time.monotonic() - began)
+        together(conn, [step], journal, look, patience)
+        conn.commit()
+    except BaseException:
+        if not conn.broken:
+            conn.rollback()
+        raise
+
+
+def together(conn: Connection, steps: Sequence[Step], journal: Journal, look: Look, patience: Patience) -> str | None:
+    """Run ``steps`` and note them, in the caller's transaction; the fingerprint afterwards."""
+    before = look(conn)
+    for step in steps:
+        seconds = run_step(conn, step, lock_timeout_ms=patience.lock_timeout_ms)
+        after = look(conn)
+        journal.note(conn, step, seconds, before, after)
         conn.execute("RESET ROLE")
-    except psycopg.Error as error:
-        conn.rollback()
-        reason = told(error)
-        hint = reason.hint
-        if hint is None and isinstance(error, psycopg.errors.InsufficientPrivilege):
-            hint = "run it as the owner of the database, or as an administrator"
-        raise AccountdbError(f"migration {step.title}: {reason.message}", hint=hint) from error
+        before = after
+    return before
 
 
-def _note(conn: Connection, step: Step, seconds: float) -> None:
-    migration = step.migration
-    if step.up:
-        conn.execute(
-            "INSERT INTO accountdb.migration (version, name, checksum, applied_by, seconds)"
-            " VALUES (%s, %s, %s, session_user, %s)",
-            (migration.version, migration.name, migration.checksum, seconds),
-        )
-    else:
-        conn.execute("DELETE FROM accountdb.migration WHERE version = %s", (migration.version,))
+def held(dsn: str, conn: Connection) -> tuple[str, int]:
+    """What ``locks.patiently`` watches: the session of ``conn``, which ``dsn`` leads to."""
+    session.keep_alive(conn)
+    conn.commit()
+    return dsn, conn.info.backend_pid

@@ -29,3 +29,10 @@ def function_name(kind: str, schema: str, table: str) -> str:
         return name
     # A dot stands in no plain name, so a hashed name never meets one.
     return f"{kind}_.{hashlib.sha256(repr((schema, table)).encode()).hexdigest()[:40]}"
+
+
+def named_in(text: str) -> str:
+    """The name that a piece of SQL means: ``"Odd"`` is Odd, ``Users`` is users."""
+    if text.startswith('"'):
+        return text[1:-1].replace('""', '"')
+    return text.lower()

@@ -44,14 +44,10 @@ def role(conn: Connection) -> Role:
     return Role(*row)
 
 
-def act_as_owner(conn: Connection) -> None:
-    """For the rest of this transaction, make an administrator act as the owner of the account tables.
-
-    So what a command creates belongs to the same role, whoever runs the command. An ordinary role
-    stays what it is.
-    """
+def owner(conn: Connection) -> str | None:
+    """The owner of the account tables where an administrator has to act as it; None for an ordinary role."""
     if not role(conn).superuser:
-        return
+        return None
     row = conn.execute(
         """
         SELECT pg_catalog.pg_get_userbyid(coalesce(
@@ -61,7 +57,18 @@ def act_as_owner(conn: Connection) -> None:
         """
     ).fetchone()
     assert row is not None
-    conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(row[0])))
+    return str(row[0])
+
+
+def act_as_owner(conn: Connection) -> None:
+    """For the rest of this transaction, make an administrator act as the owner of the account tables.
+
+    So what a command creates belongs to the same role, whoever runs the command. An ordinary role
+    stays what it is.
+    """
+    name = owner(conn)
+    if name is not None:
+        conn.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(name)))
 
 
 def keep_alive(conn: Connection) -> None:
@@ -89,21 +96,26 @@ def advisory_lock(conn: Connection, key: int, *, busy: str, wait_s: float = 30.0
     CONCURRENTLY of the holder would wait for that snapshot for ever.
     """
     deadline = time.monotonic() + wait_s
-    while not _try_lock(conn, key):
+    while not try_lock(conn, key):
         if time.monotonic() > deadline:
             raise AccountdbError(busy, hint="wait for the other run to end, then try again")
         time.sleep(random.uniform(0.05, 0.2))
     try:
         yield
     finally:
-        # With a connection that is gone the lock is too.
-        with suppress(psycopg.OperationalError):
-            conn.rollback()
-            conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
-            conn.commit()
+        unlock(conn, key)
 
 
-def _try_lock(conn: Connection, key: int) -> bool:
+def unlock(conn: Connection, key: int) -> None:
+    """Give back what ``try_lock`` took, and roll back what is open. With a connection that is gone the lock is too."""
+    with suppress(psycopg.OperationalError):
+        conn.rollback()
+        conn.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (key,))
+        conn.commit()
+
+
+def try_lock(conn: Connection, key: int) -> bool:
+    """Take the session advisory lock ``key`` unless somebody holds it; whether it is taken."""
     row = conn.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
     conn.commit()
     return bool(row and row[0])

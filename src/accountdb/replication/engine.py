@@ -40,6 +40,9 @@ class Engine(Protocol):
     def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
         """The tables that the region offers, as schema and name."""
 
+    def add(self, conn: Connection, table: Table) -> None:
+        """Offer one table more, in the caller's transaction."""
+
     def take_back(self, conn: Connection, table: Table) -> None:
         """Stop offering one table."""
 

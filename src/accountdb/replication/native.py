@@ -126,6 +126,10 @@ class Native:
         rows = conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall()
         return frozenset((schema, table) for schema, table in rows)
 
+    def add(self, conn: Connection, table: Table) -> None:
+        """See Engine."""
+        conn.execute(sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(_PUBLICATION, table.identifier))
+
     def take_back(self, conn: Connection, table: Table) -> None:
         """See Engine."""
         if (table.schema, table.name) in self.offered(conn):

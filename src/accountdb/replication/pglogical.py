@@ -123,6 +123,11 @@ class Pglogical:
         rows = conn.execute(block(_FILE, "offered"), {"name": SET_NAME}).fetchall() if self.offers(conn) else []
         return frozenset((schema, table) for schema, table in rows)
 
+    def add(self, conn: Connection, table: Table) -> None:
+        """See Engine."""
+        name = table.identifier.as_string()
+        conn.execute("SELECT pglogical.replication_set_add_table(%s, %s::regclass, false)", (SET_NAME, name))
+
     def take_back(self, conn: Connection, table: Table) -> None:
         """See Engine."""
         if (table.schema, table.name) in self.offered(conn):

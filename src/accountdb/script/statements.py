@@ -32,6 +32,11 @@ class Statement:
         return head(self.text)
 
     @property
+    def bare(self) -> str:
+        """The statement with a space for each comment."""
+        return "".join(" " if token.kind == "comment" else token.text for token in tokens(self.text))
+
+    @property
     def is_setting(self) -> bool:
         """Whether it only sets a parameter of the session."""
         return _SETTING.match(self.text) is not None

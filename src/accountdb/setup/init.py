@@ -23,7 +23,9 @@ from accountdb.replication import common
 from accountdb.replication.engine import standing
 from accountdb.replication.facts import NATIVE_SINCE
 from accountdb.replication.model import Mode
+from accountdb.setup.adopting import adopt_own
 from accountdb.setup.report import Report
+from accountdb.setup.together import look
 from accountdb.sql import block
 from accountdb.sync import capture
 
@@ -108,7 +110,8 @@ def _check(conn: Connection, request: InitRequest) -> None:
 
 
 def _migrate(conn: Connection, report: Report) -> None:
-    plan = runner.migrate([conn])[0]
+    adopt_own(conn, lambda line: report.done("schema", line))
+    plan = runner.migrate(conn, look=look)
     if plan.steps:
         report.done("schema", f"version {plan.from_version} -> {plan.to_version}")
     else:

@@ -8,6 +8,9 @@ from psycopg import sql
 from accountdb.catalog.tables import read_tables
 from accountdb.errors import Refused
 from accountdb.migrations import runner
+from accountdb.migrations.ledger import Journal
+from accountdb.migrations.locks import LOCK_KEY
+from accountdb.migrations.steps import Patience
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.replication import common
@@ -16,6 +19,7 @@ from accountdb.replication.model import Mode, Standing
 from accountdb.setup.init import install_guards
 from accountdb.setup.join import withdraw
 from accountdb.setup.report import Report
+from accountdb.setup.together import look
 from accountdb.sql import block
 
 
@@ -30,7 +34,7 @@ def reset(dsn: str, *, confirmed: bool) -> Report:
         current = standing(conn)
         _check(current, confirmed=confirmed)
         busy = "a migration runs on this database"
-        with session.advisory_lock(conn, runner.LOCK_KEY, busy=busy):
+        with session.advisory_lock(conn, LOCK_KEY, busy=busy):
             try:
                 _empty(conn, current, report)
                 conn.commit()
@@ -55,11 +59,10 @@ def _empty(conn: Connection, current: Standing, report: Report) -> None:
     if two_way:
         withdraw(conn, engine_for(current.mode), report)
     granted = conn.execute(block("setup.sql", "grants")).fetchall()
-    for step in runner.plan_for(conn, 0, allow_down=True).steps:
-        runner.run_step(conn, step)
+    journal = Journal()
+    runner.together(conn, runner.plan_for(conn, 0, allow_down=True).steps, journal, look, Patience())
     up = runner.plan_for(conn)
-    for step in up.steps:
-        runner.run_step(conn, step)
+    runner.together(conn, up.steps, journal, look, Patience())
     common.set_node(conn, current.node, current.mode)
     if two_way:
         install_guards(conn, read_tables(conn))
