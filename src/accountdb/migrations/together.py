@@ -89,7 +89,7 @@ def _hint(states: Mapping[str, RegionState]) -> str:
     series = min(entry.series for entry in missing)
     to = max(entry.version for entry in missing if entry.series == series)
     folder = "" if series == OWN else " --dir DIR"
-    return f"bring {behind} there first: migratectl migrate --dsn DSN{folder} --to {to}, with the DSN of {behind}; then all"
+    return f"bring {behind} there first: migratectl migrate --dsn DSN{folder} --to {to}, with its DSN; then all"
 
 
 def steps_of(run: Sequence[Logged], files: Mapping[str, Sequence[Migration]]) -> tuple[Step, ...]:

@@ -75,7 +75,10 @@ def split(text: str, *, name: str) -> Iterator[Statement]:
             skip_to = _psql_line_end(text, token, name)
             continue
         if token.kind == "broken":
-            raise UsageError(f"{name}, line {_line(text, token.start)}: a quote or comment that does not end")
+            raise UsageError(
+                f"{name}, line {_line(text, token.start)}: a quote or comment that does not end",
+                hint="close it; what comes after it is read as a part of it",
+            )
         if token.text == ";" and nesting.outside():
             yield from _statement(text, part)
             part, nesting = [], _Nesting()

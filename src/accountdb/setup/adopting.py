@@ -111,9 +111,10 @@ def _equal_version(mine: Structure, files: Sequence[Migration], dsn: str) -> int
             if not drifts:
                 return count
             lines = "; ".join(describe(drift) for drift in drifts[:_NAMED])
-            if nearest is None or len(drifts) < nearest[0]:
+            apart = len(_objects(made) ^ _objects(mine))
+            if nearest is None or apart < nearest[0]:
                 at = files[count - 1].title if count else "no file"
-                nearest = (len(drifts), f"nearest is {at}, with {len(drifts)} differences: {lines}")
+                nearest = (apart, f"nearest is {at}, with {len(drifts)} differences: {lines}")
     raise Refused(
         f"this database equals no version of the folder; {nearest[1] if nearest else ''}",
         hint="mend the differences; or without --adopt, which runs every file",
