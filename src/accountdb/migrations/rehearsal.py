@@ -12,6 +12,7 @@ from accountdb.migrations.hazards import Hazard, hazards
 from accountdb.migrations.planning import Step
 from accountdb.migrations.steps import Patience, begin, explained
 from accountdb.pg.connect import Connection
+from accountdb.script.statements import Statement
 from accountdb.sql import block
 
 _FILE = "migrations.sql"
@@ -48,7 +49,7 @@ def rehearse(conn: Connection, steps: Sequence[Step], patience: Patience) -> tup
         return ()
     try:
         begin(conn, patience.lock_timeout_ms)
-        seen = set(_locks(conn))
+        seen = _locks(conn)
         for step in steps:
             if not step.script.together:
                 found += [
@@ -57,41 +58,52 @@ def rehearse(conn: Connection, steps: Sequence[Step], patience: Patience) -> tup
                 ]
                 continue
             for statement in step.script.statements:
-                before = _files(conn)
-                began = time.monotonic()
-                try:
-                    conn.execute(statement.text.encode())
-                except psycopg.Error as error:
-                    raise explained(error, step, statement) from error
-                seconds = time.monotonic() - began
-                locks = [lock for lock in _locks(conn) if lock not in seen]
-                after = _files(conn)
-                found.append(
-                    Rehearsed(
-                        step.title,
-                        statement.line,
-                        _first_line(statement.text),
-                        seconds,
-                        # A table that the statement makes is locked too, and nobody minds.
-                        tuple(lock for lock in locks if lock.table in before),
-                        tuple(sorted(t for t, file in before.items() if after.get(t, file) != file)),
-                        hazards(statement),
-                    )
-                )
-                seen.update(locks)
+                done, seen = _run(conn, step, statement, seen)
+                found.append(done)
     finally:
         if not conn.broken:
             conn.rollback()
     return tuple(found)
 
 
-def _locks(conn: Connection) -> list[TableLock]:
-    rows = conn.execute(block(_FILE, "locks"))
-    return [TableLock(f"{schema}.{name}", mode) for schema, name, mode in rows if mode != "AccessShareLock"]
+def _run(
+    conn: Connection, step: Step, statement: Statement, seen: frozenset[tuple[int, str]]
+) -> tuple[Rehearsed, frozenset[tuple[int, str]]]:
+    """Run one statement. ``seen``: the locks before it, by relation and mode; also returned as they are after it."""
+    before = _relations(conn)
+    began = time.monotonic()
+    try:
+        conn.execute(statement.text.encode())
+    except psycopg.Error as error:
+        raise explained(error, step, statement) from error
+    seconds = time.monotonic() - began
+    locks = _locks(conn)
+    after = _relations(conn)
+    done = Rehearsed(
+        step.title,
+        statement.line,
+        _first_line(statement.text),
+        seconds,
+        # A table that the statement makes is locked too, and nobody minds.
+        tuple(
+            sorted(
+                (TableLock(before[oid][0], mode) for oid, mode in locks - seen if oid in before),
+                key=lambda lock: (lock.table, lock.mode),
+            )
+        ),
+        tuple(sorted(name for oid, (name, file) in before.items() if after.get(oid, (name, file))[1] != file)),
+        hazards(statement),
+    )
+    return done, locks | seen
 
 
-def _files(conn: Connection) -> dict[str, int]:
-    return {f"{schema}.{name}": file for schema, name, file in conn.execute(block(_FILE, "files"))}
+def _locks(conn: Connection) -> frozenset[tuple[int, str]]:
+    """What is locked in another way than any reader does."""
+    return frozenset((oid, mode) for oid, mode in conn.execute(block(_FILE, "locks")) if mode != "AccessShareLock")
+
+
+def _relations(conn: Connection) -> dict[int, tuple[str, int]]:
+    return {oid: (f"{schema}.{name}", file) for oid, schema, name, file in conn.execute(block(_FILE, "relations"))}
 
 
 def _first_line(text: str) -> str:

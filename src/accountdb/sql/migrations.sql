@@ -76,21 +76,18 @@ WHERE a.attrelid = pg_catalog.to_regclass('public.schema_migrations') AND a.attn
   AND (a.attname, a.atttypid) IN (('version', 'pg_catalog.int8'::regtype), ('dirty', 'pg_catalog.bool'::regtype));
 
 -- locks --
--- What this transaction has locked of the tables of a database, and how.
-SELECT n.nspname, c.relname, l.mode
+-- What this transaction has locked, and how; also what it has dropped since.
+SELECT l.relation, l.mode
 FROM pg_catalog.pg_locks AS l
-JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
-  AND c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY 1, 2, 3;
+ORDER BY 1, 2;
 
--- files --
--- Where the rows of each table lie: another file means that they were all written again.
-SELECT n.nspname, c.relname, pg_catalog.pg_relation_filenode(c.oid)
+-- relations --
+-- The relations of a database, and where their rows lie: another file means that all were written again.
+SELECT c.oid, n.nspname, c.relname, coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)
 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema';
+WHERE c.relkind IN ('r', 'p', 'm', 'v', 'S', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema';
 
 -- touched --
 -- The tables of public in which this transaction has written rows.
