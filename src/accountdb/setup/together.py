@@ -24,6 +24,7 @@ from accountdb.migrations.steps import LockedError, Patience, run_apart
 from accountdb.migrations.together import RegionState, Unfinished, steps_of, unfinished
 from accountdb.pg.connect import Connection, told
 from accountdb.replication.drain import run_dry
+from accountdb.replication.model import State
 from accountdb.setup import fence, streams
 from accountdb.setup.streams import Effects
 
@@ -152,12 +153,26 @@ class Together:
     def _apply(self, steps: Sequence[Step]) -> None:
         effects = self._rehearse(steps) if self._standings.live else {}
         fenced = sorted({t for e in effects.values() for t in streams.to_fence(e, self._standings.replicated)})
+        if fenced:
+            self._refuse_stopped()
         with self._fenced(fenced):
             if fenced:
                 run_dry({name: self._conns[name] for name in self._standings.engines})
             patiently(lambda: self._once(steps, effects), self._patience, self._watched)
             # A new table has its fence until every stream takes it in: what was written before would be passed over.
             self._stream()
+
+    def _refuse_stopped(self) -> None:
+        """Nobody waits for a stream that is known to stand still."""
+        for name, engine in self._standings.engines.items():
+            for subscription in engine.standing(self._conns[name]).subscriptions:
+                if subscription.state in (State.DISABLED, State.PENDING):
+                    raise AccountdbError(
+                        f"{name}: {subscription.name} is {subscription.state}, so it cannot run dry first;"
+                        " nothing was done in any region",
+                        hint="migratectl region resume, or region join; then migrate again",
+                    )
+            self._conns[name].commit()
 
     def _rehearse(self, steps: Sequence[Step]) -> dict[str, Effects]:
         """What the steps do in each region. Refuses rows that they write where the stream would write them too."""
