@@ -110,7 +110,7 @@ def _narrowed(drift: Drift) -> tuple[str, ...]:
     if drift.kind == "table":
         return (table,) if drift.change != "extra" else ()
     if drift.kind == "column":
-        return () if drift.change == "extra" or _loosened(drift) else (table,)
+        return () if drift.change == "extra" or (drift.change == "changed" and _loosened(drift)) else (table,)
     if drift.kind == "constraint":
         return (table,) if drift.change != "missing" else ()
     if drift.kind == "index":
