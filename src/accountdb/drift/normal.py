@@ -23,6 +23,7 @@ from accountdb.drift.structure import Attribute
 _NEW_WORD = re.compile(r'"(json(?:_[a-z]+)?|merge_action|system_user)"')
 _MAY_DIFFER = re.compile(r'"|\(ARRAY\[')
 _FROM_ENDS = re.compile("WHERE|GROUP|HAVING|WINDOW|ORDER|LIMIT|OFFSET|FETCH|FOR|TABLESAMPLE|;")
+_QUERIES = ("view", "materialized_view")
 _MANY = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 _DEPTH = {"(": 1, "[": 1, ")": -1, "]": -1}
 
@@ -31,7 +32,7 @@ def settled(kind: str, value: Attribute) -> Attribute:
     """``value``, an attribute of an object of ``kind``, in the form that is compared."""
     if not isinstance(value, str):
         return value
-    if kind == "view":
+    if kind in _QUERIES:
         return "".join(_without_lone_prefix(_casts_inside(_unquoted(value)))).strip()
     return "".join(_casts_inside(_unquoted(value))) if _MAY_DIFFER.search(value) else value
 

@@ -43,10 +43,32 @@ class Identity(NamedTuple):
         return parts[1] if parts else self.name
 
 
-OWNED_KINDS = frozenset({"column", "constraint", "index", "trigger"})
+OWNED_KINDS = frozenset({"column", "constraint", "index", "trigger", "rule", "policy"})
 """The kinds whose objects belong to a table or view and come and go with it."""
 
-OWNER_KINDS = ("table", "view")
+OWNER_KINDS = ("table", "view", "materialized_view")
+
+GRANT = "grant to "
+"""How the attribute of a grant begins; the role follows."""
+
+
+def grant_attribute(role: str | None) -> str:
+    """The attribute that holds what ``role`` was granted; None is PUBLIC.
+
+    A role's name stands as it is, but for one that could be taken for PUBLIC or has a quote in it.
+    """
+    if role is None:
+        return f"{GRANT}PUBLIC"
+    quoted = role == "PUBLIC" or '"' in role
+    return GRANT + ('"' + role.replace('"', '""') + '"' if quoted else role)
+
+
+def grantee(attribute: str) -> str | None:
+    """The role of a ``grant to`` attribute; None for PUBLIC."""
+    role = attribute.removeprefix(GRANT)
+    if role == "PUBLIC":
+        return None
+    return role[1:-1].replace('""', '"') if role.startswith('"') else role
 
 
 def identity(kind: str, schema: str, owner: str | None, name: str) -> Identity:
@@ -83,11 +105,14 @@ class Structure:
     ``objects`` maps each object to its definition; an attribute that does not apply or has no
     value is absent, never None. Two databases with the same structure have equal ``objects``,
     whatever the order of columns, the attribute numbers, the major version or the way in which
-    they were made (15 and later). ``left_out`` takes no part in equality.
+    they were made (15 and later). The rest takes no part in equality: ``left_out``; ``unread``, the
+    kinds that the role may not read, each with why; ``major``, the server's version (None: of no server).
     """
 
     objects: Mapping[Identity, Definition]
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    unread: Mapping[str, str] = field(default_factory=dict, compare=False)
+    major: int | None = field(default=None, compare=False)
 
     def counts(self) -> dict[str, int]:
         """How many objects there are of each kind."""
