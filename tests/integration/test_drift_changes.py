@@ -138,9 +138,9 @@ CHANGES: dict[str, list[tuple[str, str, str, str]]] = {
     "ALTER FUNCTION twice SECURITY DEFINER": [("function", "twice(integer)", "changed", "definition")],
     "ALTER FUNCTION twice SET search_path = pg_catalog": [("function", "twice(integer)", "changed", "definition")],
     "CREATE FUNCTION twice(n text) RETURNS text LANGUAGE sql AS 'SELECT n || n'": [
-        ("function", "twice(text)", "extra", "definition")
+        ("function", "twice(text)", "extra", "definition|grant to PUBLIC")
     ],
-    "DROP FUNCTION twice": [("function", "twice(integer)", "missing", "definition")],
+    "DROP FUNCTION twice": [("function", "twice(integer)", "missing", "definition|grant to PUBLIC")],
     "CREATE OR REPLACE VIEW adults AS SELECT uuid, email FROM users WHERE age >= 21": [
         ("view", "adults", "changed", "definition")
     ],
