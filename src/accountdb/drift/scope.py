@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from accountdb.drift.kinds import DATABASE_KINDS, NotCompared
 from accountdb.drift.structure import GRANT, Attribute, Identity, Structure
 
 _MAINTAIN_SINCE = 17
+# Attributes of a subscription that an older server does not know.
+_SUBSCRIPTION_SINCE = {
+    "binary": 14,
+    "streaming": 14,
+    "two_phase": 15,
+    "disable_on_error": 15,
+    "origin": 16,
+    "password_required": 16,
+    "run_as_owner": 16,
+}
 _OWN_SCHEMAS = ("accountdb",)
 
 Sides = Mapping[str, Structure]
@@ -25,14 +36,26 @@ def alike(sides: Sides) -> tuple[dict[str, Structure], tuple[NotCompared, ...]]:
     unread = {kind: f"{name}: {why}" for name, side in sides.items() for kind, why in side.unread.items()}
     told += [NotCompared(kind.replace("_", " ") + "s", why) for kind, why in unread.items()]
     found = {name: _without_kinds(side, unread) for name, side in sides.items()}
-    majors = {side.major for side in sides.values()} - {None}
-    if len(majors) > 1:
-        told.append(NotCompared("versions and comments of extensions", "each major version ships its own"))
-        found = {name: _mapped(side, _without_version) for name, side in found.items()}
-    if any(major is not None and major < _MAINTAIN_SINCE for major in majors):
+    majors = {side.major for side in sides.values() if side.major is not None}
+    if len(majors) < 2:
+        return found, tuple(told)
+    told.append(NotCompared("versions and comments of extensions", "each major version ships its own"))
+    found = {name: _mapped(side, _without_version) for name, side in found.items()}
+    oldest = min(majors)
+    if oldest < _MAINTAIN_SINCE:
         told.append(NotCompared("the privilege MAINTAIN", "only PostgreSQL 17 and later have it"))
         found = {name: _mapped(side, _without_maintain) for name, side in found.items()}
+    unknown = {name for name, since in _SUBSCRIPTION_SINCE.items() if oldest < since}
+    if any(one.kind == "subscription" for side in found.values() for one in side.objects) and unknown:
+        told.append(
+            NotCompared(f"{', '.join(sorted(unknown))} of subscriptions", f"PostgreSQL {oldest} does not know it")
+        )
+        found = {name: _mapped(side, _without(unknown)) for name, side in found.items()}
     return found, tuple(told)
+
+
+def _without(unknown: AbstractSet[str]) -> _Keep:
+    return lambda one, name, value: None if one.kind == "subscription" and name in unknown else value
 
 
 def decided(structure: Structure) -> tuple[Structure, tuple[NotCompared, ...]]:
