@@ -60,5 +60,4 @@ def _show(found: Comparison, *, json: bool) -> None:
     for finding in found.findings:
         for line in describe.report(finding, referenced=found.referenced):
             output.say(line)
-    for line in describe.summary(found):
-        output.tell(line)
+    output.tell("\n".join(describe.summary(found)))
