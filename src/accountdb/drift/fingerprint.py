@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 
-from accountdb.drift.structure import Identity, Structure
+from accountdb.drift.structure import Identity, Structure, essential
 
 # The runner's own; it has it at every version.
 _LEDGER = frozenset({"migration", "migration_log", "migration_progress"})
 
 
-def without_ledger(structure: Structure) -> Structure:
-    """The structure without the ledger, which is there before the first migration and after the last one down."""
-    return Structure({one: found for one, found in structure.objects.items() if not _is_ledger(one)})
+def core(structure: Structure) -> Structure:
+    """What of a structure decides whether rows fit (``structure.essential``), without the ledger of migrations.
+
+    The ledger is there before the first migration and after the last one down.
+    """
+    return Structure({one: found for one, found in essential(structure).objects.items() if not _is_ledger(one)})
 
 
 def fingerprint(structure: Structure) -> str:
-    """SHA-256 of the structure without the ledger, in hexadecimal."""
-    text = json.dumps(without_ledger(structure).tree(), sort_keys=True, ensure_ascii=False)
+    """SHA-256 of the core of a structure, in hexadecimal."""
+    text = json.dumps(core(structure).tree(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -26,7 +29,7 @@ def digests(structure: Structure) -> dict[Identity, str]:
     """What each object's definition comes down to: the first 16 digits of its SHA-256."""
     return {
         one: hashlib.sha256(json.dumps(dict(found), sort_keys=True).encode()).hexdigest()[:16]
-        for one, found in without_ledger(structure).objects.items()
+        for one, found in core(structure).objects.items()
     }
 
 

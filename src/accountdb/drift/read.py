@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from accountdb.drift.kinds import KINDS
+from accountdb.drift.kinds import CATALOGS, KINDS
 from accountdb.drift.normal import settled
 from accountdb.drift.rules import reason
-from accountdb.drift.structure import SCHEMAS, Attribute, Definition, Identity, LeftOut, Structure, identity
+from accountdb.drift.structure import (
+    SCHEMAS,
+    Attribute,
+    Definition,
+    Identity,
+    LeftOut,
+    Structure,
+    grant_attribute,
+    identity,
+)
 from accountdb.errors import AccountdbError
 from accountdb.pg.connect import Connection, told
-from accountdb.sql import block
+from accountdb.pg.session import pipelined
+from accountdb.sql import block, blocks
+
+_Attached: TypeAlias = dict[tuple[str, int, int], dict[str, Attribute]]
 
 _ATTEMPTS = 10
+_SESSION = "drift/session.sql"
+_ATTACHED = "drift/attached.sql"
+_SETS = "drift/replication_set.sql"
+_BEFORE = "read_before_"
+_PGLOGICAL_KINDS = ("replication_set", "subscription")
+_NOT_ALLOWED = "this role may not read the tables of pglogical"
 
 
 def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Structure:
@@ -45,29 +65,73 @@ def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Struct
 
 
 def _read(conn: Connection, schemas: Sequence[str], *, own: bool) -> Structure:
-    objects: dict[Identity, Definition] = {}
-    left_out: list[LeftOut] = []
+    given = {"schemas": list(schemas)}
     # Rolled back although nothing was written: inside a caller's transaction that undoes the settings.
     with conn.transaction(force_rollback=True):
-        if own:
-            conn.execute(block("drift/session.sql", "own_snapshot").encode())
-        conn.execute(block("drift/session.sql", "pin").encode())
-        for kind in KINDS:
-            query = block(f"drift/{kind}.sql", "read").encode()
-            for schema, owner, name, attributes in conn.execute(query, {"schemas": list(schemas)}):
-                found = identity(kind, schema, owner, name)
-                definition = _definition(kind, attributes)
-                if definition is None:
-                    continue
-                why = reason(found, definition)
-                if why is None:
-                    objects[found] = definition
-                else:
-                    left_out.append(LeftOut(found, why))
-    return Structure(objects, tuple(sorted(left_out, key=lambda left: left.identity)))
+        with pipelined(conn):
+            if own:
+                conn.execute(block(_SESSION, "own_snapshot").encode())
+            conn.execute(block(_SESSION, "pin").encode())
+            asked = conn.execute(block(_SETS, "may_read").encode())
+        may_read = asked.fetchone()
+        with pipelined(conn):
+            found = [(kind, conn.execute(query.encode(), given)) for kind, query in _queries(conn, may_read)]
+            comments = conn.execute(block(_ATTACHED, "comments").encode())
+            grants = conn.execute(block(_ATTACHED, "grants").encode(), given)
+        attached = _attached(comments.fetchall(), grants.fetchall())
+        read = ((kind, row) for kind, cursor in found for row in cursor)
+        objects, left_out = _sorted_out(read, attached)
+    unread = dict.fromkeys(_PGLOGICAL_KINDS, _NOT_ALLOWED) if may_read and not may_read[0] else {}
+    return Structure(objects, left_out, unread, conn.info.server_version // 10000)
 
 
-def _definition(kind: str, attributes: dict[str, Attribute]) -> Definition | None:
+def _queries(conn: Connection, may_read: tuple[Any, ...] | None) -> Iterator[tuple[str, str]]:
+    """Each kind with a query for its objects, in the words of this server's version."""
+    for kind in KINDS:
+        if kind == "replication_set":
+            continue
+        fitting = [
+            (int(name.removeprefix(_BEFORE)), text)
+            for name, text in blocks(f"drift/{kind}.sql").items()
+            if name.startswith(_BEFORE) and conn.info.server_version < int(name.removeprefix(_BEFORE))
+        ]
+        yield kind, min(fitting)[1] if fitting else block(f"drift/{kind}.sql", "read")
+    if may_read and may_read[0]:
+        yield "replication_set", block(_SETS, "read")
+        yield "subscription", block(_SETS, "subscriptions")
+
+
+def _attached(comments: list[tuple[Any, ...]], grants: list[tuple[Any, ...]]) -> _Attached:
+    """Comments and grants by what they hang on."""
+    found: _Attached = defaultdict(dict)
+    for catalog, oid, part, text in comments:
+        found[catalog, oid, part]["comment"] = text
+    for catalog, oid, part, role, privileges in grants:
+        found[catalog, oid, part][grant_attribute(role)] = privileges
+    return found
+
+
+def _sorted_out(
+    read: Iterable[tuple[str, tuple[Any, ...]]], attached: _Attached
+) -> tuple[dict[Identity, Definition], tuple[LeftOut, ...]]:
+    """What is compared, and what a rule leaves out."""
+    objects: dict[Identity, Definition] = {}
+    left_out: list[LeftOut] = []
+    for kind, (schema, owner, name, attributes, oid, part) in read:
+        found = identity(kind, schema, owner, name)
+        definition = _definition(kind, attributes)
+        if definition is None:
+            continue
+        definition |= attached.get((CATALOGS[kind], oid, part), {})
+        why = reason(found, definition)
+        if why is None:
+            objects[found] = definition
+        else:
+            left_out.append(LeftOut(found, why))
+    return objects, tuple(sorted(left_out, key=lambda left: left.identity))
+
+
+def _definition(kind: str, attributes: dict[str, Attribute]) -> dict[str, Attribute] | None:
     """The attributes that have a value; None for an object whose definition is gone meanwhile."""
     if attributes.get("definition", "") is None:
         return None

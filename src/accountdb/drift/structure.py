@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 SCHEMAS = ("public", "accountdb")
@@ -14,6 +14,11 @@ SCHEMAS = ("public", "accountdb")
 Attribute: TypeAlias = str | bool | None
 Definition: TypeAlias = Mapping[str, Attribute]
 Tree: TypeAlias = dict[str, dict[str, dict[str, dict[str, Attribute]]]]
+
+_ESSENTIAL_KINDS = frozenset(
+    {"enum", "domain", "composite", "sequence", "table", "column", "constraint", "index", "trigger", "view", "function"}
+)
+_INESSENTIAL = frozenset({"comment", "index_comment", "storage", "parent", "row_security", "replica_identity"})
 
 _PLAIN = re.compile(r"[^.\"]+")
 _OWNED_NAME = re.compile(r'("(?:[^"]|"")*"|[^."]+)\.("(?:[^"]|"")*"|[^."]+)')
@@ -43,10 +48,32 @@ class Identity(NamedTuple):
         return parts[1] if parts else self.name
 
 
-OWNED_KINDS = frozenset({"column", "constraint", "index", "trigger"})
+OWNED_KINDS = frozenset({"column", "constraint", "index", "trigger", "rule", "policy"})
 """The kinds whose objects belong to a table or view and come and go with it."""
 
-OWNER_KINDS = ("table", "view")
+OWNER_KINDS = ("table", "view", "materialized_view")
+
+GRANT = "grant to "
+"""How the attribute of a grant begins; the role follows."""
+
+
+def grant_attribute(role: str | None) -> str:
+    """The attribute that holds what ``role`` was granted; None is PUBLIC.
+
+    A role's name stands as it is, but for one that could be taken for PUBLIC or has a quote in it.
+    """
+    if role is None:
+        return f"{GRANT}PUBLIC"
+    quoted = role == "PUBLIC" or '"' in role
+    return GRANT + ('"' + role.replace('"', '""') + '"' if quoted else role)
+
+
+def grantee(attribute: str) -> str | None:
+    """The role of a ``grant to`` attribute; None for PUBLIC."""
+    role = attribute.removeprefix(GRANT)
+    if role == "PUBLIC":
+        return None
+    return role[1:-1].replace('""', '"') if role.startswith('"') else role
 
 
 def identity(kind: str, schema: str, owner: str | None, name: str) -> Identity:
@@ -83,11 +110,14 @@ class Structure:
     ``objects`` maps each object to its definition; an attribute that does not apply or has no
     value is absent, never None. Two databases with the same structure have equal ``objects``,
     whatever the order of columns, the attribute numbers, the major version or the way in which
-    they were made (15 and later). ``left_out`` takes no part in equality.
+    they were made (15 and later). The rest takes no part in equality: ``left_out``; ``unread``, the
+    kinds that the role may not read, each with why; ``major``, the server's version (None: of no server).
     """
 
     objects: Mapping[Identity, Definition]
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    unread: Mapping[str, str] = field(default_factory=dict, compare=False)
+    major: int | None = field(default=None, compare=False)
 
     def counts(self) -> dict[str, int]:
         """How many objects there are of each kind."""
@@ -111,3 +141,20 @@ class Structure:
                 for name, definition in named.items()
             }
         )
+
+
+def essential(structure: Structure) -> Structure:
+    """``structure`` without what does not decide whether a row of one region fits into the other.
+
+    That is: comments, grants, storage, policies, statistics, materialised views, what is replicated.
+    """
+    objects = {
+        one: {name: value for name, value in definition.items() if not _inessential(name)}
+        for one, definition in structure.objects.items()
+        if one.kind in _ESSENTIAL_KINDS
+    }
+    return replace(structure, objects=objects)
+
+
+def _inessential(attribute: str) -> bool:
+    return attribute in _INESSENTIAL or attribute.startswith(GRANT)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from accountdb.drift.compare import compare
 from accountdb.drift.describe import describe
-from accountdb.drift.fingerprint import digests, fingerprint, without_ledger
+from accountdb.drift.fingerprint import core, digests, fingerprint
 from accountdb.drift.read import read_structure
 from accountdb.drift.scratch import scratch_database
 from accountdb.drift.structure import Structure
@@ -105,9 +105,9 @@ def _equal_version(mine: Structure, files: Sequence[Migration], dsn: str) -> int
         for count in range(len(files) + 1):
             if count:
                 runner.apply(conn, Plan(0, 0, (Step(files[count - 1], True),)))
-            made = without_ledger(read_structure(conn))
+            made = core(read_structure(conn))
             conn.commit()
-            drifts = compare(made, without_ledger(mine))
+            drifts = compare(made, core(mine))
             if not drifts:
                 return count
             lines = "; ".join(describe(drift) for drift in drifts[:_NAMED])

@@ -11,7 +11,7 @@ from psycopg import sql
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.drift.compare import Drift, compare
-from accountdb.drift.fingerprint import without_ledger
+from accountdb.drift.fingerprint import core
 from accountdb.drift.read import read_structure
 from accountdb.guards.install import GuardState, install, states
 from accountdb.migrations.ledger import Journal
@@ -77,11 +77,11 @@ class Effects:
 def rehearse(conn: Connection, steps: Sequence[Step], engine: Engine | None, patience: Patience) -> Effects:
     """Run ``steps`` in a transaction that is rolled back, and tell what they would do. Raises as the run itself."""
     try:
-        before = without_ledger(read_structure(conn))
+        before = core(read_structure(conn))
         if engine is not None:
             let_go(conn, engine, steps)
         together(conn, steps, Journal(), unseen, patience)
-        after = without_ledger(read_structure(conn))
+        after = core(read_structure(conn))
         written = tuple(name for (name,) in conn.execute(block("migrations.sql", "touched")))
         effects = Effects(tuple(compare(before, after)), written)
         # Also what follows from the steps must be within this role's rights.

@@ -233,14 +233,20 @@ class Together:
                 ]
                 after = [one.result() for one in done]
             if len(set(after)) > 1:
-                first, *others = self._conns
-                drifts = next(d for d in (compare_regions(self._conns[first], self._conns[o]) for o in others) if d)
+                self._refuse_difference()
+            self._commit(steps)
+
+    def _refuse_difference(self) -> None:
+        """Raises AccountdbError where the structures really differ, inside the open transactions."""
+        first, *others = self._conns
+        for other in others:
+            drifts = compare_regions(self._conns[first], self._conns[other])
+            if drifts:
                 raise AccountdbError(
                     "after the migration the regions would differ, so nothing was done: "
-                    + _listed(drifts, first, others[0]),
+                    + _listed(drifts, first, other),
                     hint="make the migration's result depend on nothing that differs between the regions",
                 )
-            self._commit(steps)
 
     def _run(self, name: str, steps: Sequence[Step], journal: Journal, effects: Effects | None) -> str | None:
         conn = self._conns[name]

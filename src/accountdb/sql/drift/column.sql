@@ -8,8 +8,12 @@ SELECT n.nspname AS schema, c.relname AS owner, a.attname AS name,
            'default', CASE a.attgenerated WHEN '' THEN pg_get_expr(d.adbin, d.adrelid) END,
            'generated', CASE a.attgenerated WHEN 's' THEN 'stored: ' || pg_get_expr(d.adbin, d.adrelid)
                                             WHEN 'v' THEN 'virtual: ' || pg_get_expr(d.adbin, d.adrelid) END,
-           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END
-       ) AS definition
+           'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+           'storage', CASE WHEN a.attstorage <> t.typstorage THEN
+                      CASE a.attstorage WHEN 'p' THEN 'plain' WHEN 'e' THEN 'external'
+                                        WHEN 'm' THEN 'main' WHEN 'x' THEN 'extended' END END
+       ) AS definition,
+       c.oid::bigint AS id, a.attnum AS part
   FROM pg_catalog.pg_attribute AS a
   JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -9,7 +9,8 @@ SELECT n.nspname AS schema, NULL AS owner, t.typname AS name,
            'default', pg_get_expr(t.typdefaultbin, 0)
        ) || coalesce((SELECT jsonb_object_agg('check ' || k.conname, pg_get_constraintdef(k.oid))
                         FROM pg_catalog.pg_constraint AS k
-                       WHERE k.contypid = t.oid AND k.contype = 'c'), '{}') AS definition
+                       WHERE k.contypid = t.oid AND k.contype = 'c'), '{}') AS definition,
+       t.oid::bigint AS id, 0 AS part
   FROM pg_catalog.pg_type AS t
   JOIN pg_catalog.pg_type AS b ON b.oid = t.typbasetype
   JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace

@@ -5,7 +5,8 @@ SELECT n.nspname AS schema, NULL AS owner, t.typname AS name,
            'labels', (SELECT string_agg(quote_literal(l.enumlabel), ', ' ORDER BY l.enumsortorder)
                         FROM pg_catalog.pg_enum AS l
                        WHERE l.enumtypid = t.oid)
-       ) AS definition
+       ) AS definition,
+       t.oid::bigint AS id, 0 AS part
   FROM pg_catalog.pg_type AS t
   JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
  WHERE n.nspname = ANY (%(schemas)s::text[])

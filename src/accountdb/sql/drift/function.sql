@@ -3,7 +3,8 @@
 -- are part of the definition.
 SELECT n.nspname AS schema, NULL AS owner,
        p.proname || '(' || oidvectortypes(p.proargtypes) || ')' AS name,
-       jsonb_build_object('definition', pg_get_functiondef(p.oid)) AS definition
+       jsonb_build_object('definition', pg_get_functiondef(p.oid)) AS definition,
+       p.oid::bigint AS id, 0 AS part
   FROM pg_catalog.pg_proc AS p
   JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
  WHERE n.nspname = ANY (%(schemas)s::text[])

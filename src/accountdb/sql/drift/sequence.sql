@@ -15,7 +15,8 @@ SELECT n.nspname AS schema, NULL AS owner, c.relname AS name,
                           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
                          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                            AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype IN ('a', 'i'))
-       ) AS definition
+       ) AS definition,
+       c.oid::bigint AS id, 0 AS part
   FROM pg_catalog.pg_sequence AS s
   JOIN pg_catalog.pg_class AS c ON c.oid = s.seqrelid
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

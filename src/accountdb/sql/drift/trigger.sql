@@ -6,7 +6,8 @@ SELECT n.nspname AS schema, c.relname AS owner, t.tgname AS name,
        jsonb_build_object(
            'definition', pg_get_triggerdef(t.oid),
            'mode', t.tgenabled::text
-       ) AS definition
+       ) AS definition,
+       t.oid::bigint AS id, 0 AS part
   FROM pg_catalog.pg_trigger AS t
   JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

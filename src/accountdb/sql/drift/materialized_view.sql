@@ -1,0 +1,11 @@
+-- read --
+-- Materialised views; not whether they are populated.
+SELECT n.nspname AS schema, NULL AS owner, c.relname AS name,
+       jsonb_build_object('definition', pg_get_viewdef(c.oid)) AS definition,
+       c.oid::bigint AS id, 0 AS part
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = ANY (%(schemas)s::text[])
+   AND c.relkind = 'm'
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS e
+                    WHERE e.classid = 'pg_catalog.pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
