@@ -59,7 +59,7 @@ def test_equal_regions_are_equal_and_it_says_what_was_looked_at(two: Two) -> Non
     done = two.check()
     assert (done.returncode, done.stdout) == (0, "")
     assert "11 table, 96 column" in done.stderr
-    assert "guards, row contract: every region is in mode pgsync" in done.stderr
+    assert "guards, row contract: a region is in mode pgsync" in done.stderr
     assert done.stderr.endswith("\nequal\n")
 
 
@@ -347,6 +347,12 @@ def test_guards_and_row_contract_of_each_table(two: Two) -> None:
         "guard users",
         "row_contract identities",
     ]
+
+
+def test_a_mode_of_its_own_is_one_finding(two: Two) -> None:
+    done = migratectl("init", "--dsn", two.cn, "--mode", "native", "--node", "node_cn")
+    assert done.returncode == 0, done.stderr
+    assert two.check().stdout == "parameter mode\n  value: cn native, global pgsync\n"
 
 
 def test_a_guard_that_both_lack_is_told_of_replicated_tables_only(two: Two) -> None:
