@@ -133,3 +133,101 @@ CREATE VIEW v32 AS SELECT xmlelement(name a, xmlattributes(id AS i), status) AS 
 
 CREATE FUNCTION vtrg() RETURNS trigger LANGUAGE plpgsql AS $$begin return null; end$$;
 CREATE TRIGGER iov INSTEAD OF INSERT ON v4 FOR EACH ROW EXECUTE FUNCTION vtrg();
+
+CREATE SCHEMA accountdb;
+COMMENT ON SCHEMA accountdb IS E'two\nlines, it''s "quoted", 100 %';
+GRANT USAGE ON SCHEMA accountdb TO PUBLIC;
+GRANT ALL ON SCHEMA accountdb TO "we'ird ""r.%" WITH GRANT OPTION;
+CREATE EXTENSION IF NOT EXISTS pgcrypto SCHEMA accountdb;
+
+CREATE TYPE pair AS (a int, "B.c" text COLLATE "C", m mood, n numeric(10, 2)[]);
+CREATE TYPE gone AS (a int, b text, c int);
+ALTER TYPE gone DROP ATTRIBUTE b;
+CREATE TYPE nothing AS ();
+CREATE MATERIALIZED VIEW mv1 AS SELECT id, status, 't.id' AS lit FROM t WHERE status IN ('a', 'b') WITH NO DATA;
+CREATE MATERIALIZED VIEW "M.v2" AS SELECT t.id, r.tid FROM t JOIN ref r ON r.tid = t.id WHERE t.kind NOT IN ('x', 'y');
+CREATE UNIQUE INDEX "mv.1 id" ON mv1 (id) WHERE status IN ('a', 'b');
+CREATE INDEX ON "M.v2" (tid DESC);
+
+CREATE STATISTICS st1 (dependencies, mcv) ON status, kind FROM t;
+CREATE STATISTICS "st.2" ON (lower(status)), ("A.b" || 'x'), big FROM t;
+CREATE STATISTICS accountdb.st3 (ndistinct) ON id, at FROM parts;
+
+CREATE POLICY p1 ON t USING (status IN ('a', 'b') AND EXISTS (SELECT 1 FROM ref WHERE ref.tid = t.id AND ref.id IN (1, 2)));
+CREATE POLICY "p.2" ON t AS RESTRICTIVE FOR UPDATE TO "we'ird ""r.%", account USING (true) WITH CHECK (kind NOT IN ('x', 'y'));
+CREATE POLICY p3 ON ref FOR INSERT TO PUBLIC WITH CHECK ((SELECT max(t.id) FROM t WHERE t.kind = 'x') > ref.id);
+CREATE POLICY p4 ON parts FOR DELETE USING (current_user = 'x' AND (SELECT count(*) FROM parts) > 1);
+ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+ALTER TABLE t FORCE ROW LEVEL SECURITY;
+ALTER TABLE ref FORCE ROW LEVEL SECURITY;
+
+CREATE RULE r1 AS ON INSERT TO unl DO ALSO INSERT INTO inh (id) SELECT new.a FROM t WHERE t.status IN ('a', 'b');
+CREATE RULE "r.2" AS ON UPDATE TO v8 WHERE new.x > old.x DO INSTEAD (UPDATE t SET big = new.x WHERE t.id = old.x; DELETE FROM unl);
+CREATE RULE r3 AS ON DELETE TO v8 DO INSTEAD (NOTIFY done; DELETE FROM unl WHERE a IN (old.x, 2));
+CREATE RULE r4 AS ON INSERT TO v8 DO INSTEAD INSERT INTO unl VALUES (new.x) RETURNING a;
+ALTER TABLE unl DISABLE RULE r1;
+
+CREATE FUNCTION step(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT coalesce($1, 0) + $2';
+CREATE FUNCTION ending(int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1::text';
+CREATE AGGREGATE total(int) (SFUNC = step, STYPE = int, INITCOND = '0', FINALFUNC = ending, PARALLEL = SAFE);
+CREATE AGGREGATE "to.tal"(int) (SFUNC = step, STYPE = int, MSFUNC = step, MINVFUNC = step, MSTYPE = int, MINITCOND = '1');
+CREATE AGGREGATE bigger(int) (SFUNC = int4larger, STYPE = int, SORTOP = >);
+CREATE AGGREGATE middle(float8 ORDER BY anyelement) (
+    SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA
+);
+CREATE AGGREGATE every_one(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
+
+CREATE TABLE keyed (a int NOT NULL, b text, c bytea, "D.e" text);
+ALTER TABLE keyed ALTER b SET STORAGE EXTERNAL, ALTER c SET STORAGE MAIN;
+CREATE UNIQUE INDEX "keyed.a" ON keyed (a);
+ALTER TABLE keyed REPLICA IDENTITY USING INDEX "keyed.a";
+ALTER TABLE ref REPLICA IDENTITY FULL;
+ALTER TABLE unl REPLICA IDENTITY NOTHING;
+
+CREATE TABLE part2 (id int, at date, x text, CONSTRAINT part2_key UNIQUE (id, at)) PARTITION BY LIST (at);
+CREATE TABLE part2_a (id int, at date, x text, CONSTRAINT own_key UNIQUE (id, at), CHECK (x <> ''));
+ALTER TABLE part2 ATTACH PARTITION part2_a FOR VALUES IN ('2020-01-01');
+CREATE INDEX part2_x ON ONLY part2 (x);
+CREATE INDEX part2_a_x ON part2_a (x);
+ALTER INDEX part2_x ATTACH PARTITION part2_a_x;
+CREATE TABLE part2_b PARTITION OF part2 DEFAULT PARTITION BY HASH (id);
+CREATE TABLE part2_b0 PARTITION OF part2_b FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+ALTER TABLE part2 ADD CONSTRAINT to_t FOREIGN KEY (id) REFERENCES t;
+
+GRANT ALL ON t TO "we'ird ""r.%";
+GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO "we'ird ""r.%";
+GRANT SELECT, UPDATE ON ref TO PUBLIC;
+GRANT SELECT ON v1, mv1 TO account WITH GRANT OPTION;
+GRANT SELECT (id, "A.b"), UPDATE (status) ON t TO account, PUBLIC;
+GRANT INSERT (a) ON keyed TO "we'ird ""r.%" WITH GRANT OPTION;
+REVOKE EXECUTE ON FUNCTION f(int, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION total(int), f(int, text) TO "we'ird ""r.%";
+REVOKE USAGE ON TYPE mood, pair FROM PUBLIC;
+GRANT USAGE ON TYPE mail, pair TO "we'ird ""r.%";
+COMMENT ON TABLE t IS 'table';
+COMMENT ON COLUMN t."A.b" IS 'column';
+COMMENT ON CONSTRAINT bs ON t IS 'constraint';
+COMMENT ON INDEX i1 IS 'index';
+COMMENT ON INDEX t_pkey IS 'index of a constraint';
+COMMENT ON TRIGGER tr1 ON t IS 'trigger';
+COMMENT ON VIEW v1 IS 'view';
+COMMENT ON MATERIALIZED VIEW mv1 IS 'materialised view';
+COMMENT ON FUNCTION f(int, text) IS 'function';
+COMMENT ON AGGREGATE total(int) IS 'aggregate';
+COMMENT ON TYPE mood IS 'enum';
+COMMENT ON TYPE pair IS 'composite';
+COMMENT ON DOMAIN mail IS 'domain';
+COMMENT ON SEQUENCE seq IS 'sequence';
+COMMENT ON STATISTICS st1 IS 'statistics';
+COMMENT ON POLICY p1 ON t IS 'policy';
+COMMENT ON RULE r1 ON unl IS 'rule';
+
+CREATE PUBLICATION "pub.1" FOR TABLE t (id, status, "A.b") WHERE (big IN (1, 2) AND id > 3), keyed WHERE ("D.e" <> ''), part2
+    WITH (publish = 'insert, delete', publish_via_partition_root = true);
+CREATE PUBLICATION pub2 FOR TABLES IN SCHEMA accountdb;
+CREATE PUBLICATION pub3 FOR ALL TABLES;
+CREATE PUBLICATION pub4;
+COMMENT ON PUBLICATION pub3 IS 'publication';
+CREATE SUBSCRIPTION "sub.1" CONNECTION 'host=127.0.0.1 port=1 password=secret' PUBLICATION a, "B"
+    WITH (connect = false, slot_name = NONE, binary, disable_on_error, synchronous_commit = on);
+COMMENT ON SUBSCRIPTION "sub.1" IS 'subscription';

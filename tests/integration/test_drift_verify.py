@@ -58,7 +58,7 @@ def test_a_region_is_clean_after_migrate_and_init(mode: str, request: pytest.Fix
         done = migratectl(*arguments, "--dsn", dsn)
         assert done.returncode == 0, done.stderr
     report = verify(dsn)
-    assert report.drifts == ()
+    assert report.findings == ()
     left_out = " ".join(each.what for each in report.not_compared)
     assert "function accountdb." in left_out
     run(dsn, "DROP EXTENSION IF EXISTS pglogical CASCADE")  # a worker that it started delays the lab's end
@@ -70,7 +70,8 @@ def test_drift_is_named(shipped: str) -> None:
         "ALTER TABLE public.users DISABLE TRIGGER trg_users_bump_version; DROP INDEX public.users_email_lower_uk;"
         "ALTER TABLE public.sessions ALTER token TYPE varchar(100); CREATE TABLE public.notes (id integer)",
     )
-    assert [(each.kind, each.name, each.change) for each in verify(shipped).drifts] == [
+    report = verify(shipped)
+    assert [(each.kind, each.name, report.change(each)) for each in report.findings] == [
         ("table", "notes", "extra"),
         ("column", "sessions.token", "changed"),
         ("index", "users.users_email_lower_uk", "missing"),
@@ -78,8 +79,10 @@ def test_drift_is_named(shipped: str) -> None:
     ]
 
 
-def test_an_empty_database_misses_tables_and_functions_only(database: str) -> None:
-    assert {(each.kind, each.change) for each in verify(database).drifts} == {
+def test_an_empty_database_misses_schema_tables_and_functions_only(database: str) -> None:
+    report = verify(database)
+    assert {(each.kind, report.change(each)) for each in report.findings} == {
+        ("schema", "missing"),
         ("table", "missing"),
         ("function", "missing"),
     }
@@ -90,8 +93,9 @@ def test_against_a_file(shipped: str, database: str, tmp_path: Path) -> None:
     wanted.write_text(text("schema.sql"), encoding="utf-8")
     assert verify(shipped, wanted).clean  # the packaged file needs no scratch database
     wanted.write_text("\ufeff" + text("schema.sql") + "ALTER TABLE public.users ADD phone text;\n", encoding="utf-8")
-    (drift,) = verify(shipped, wanted, scratch_dsn=database).drifts
-    assert (drift.kind, drift.name, drift.change) == ("column", "users.phone", "missing")
+    report = verify(shipped, wanted, scratch_dsn=database)
+    (finding,) = report.findings
+    assert (finding.kind, finding.name, report.change(finding)) == ("column", "users.phone", "missing")
 
 
 def test_a_broken_file_names_itself(database: str, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accountdb.drift.compare import Change, Difference, Drift, compare
+from accountdb.drift.findings import side_by_side
 from accountdb.drift.structure import Attribute, Definition, Identity, Structure, identity
-from accountdb.drift.verify import report
 
 SWAPPED: dict[Change, Change] = {"missing": "extra", "extra": "missing", "changed": "changed"}
 
@@ -163,7 +163,12 @@ def test_an_attribute_that_one_side_lacks_has_no_value_there() -> None:
 
 
 def test_the_report_counts_what_either_side_has() -> None:
-    found = report(Structure(one_table(id="bigint", email="text")), Structure(one_table(id="bigint", phone="text")))
+    found = side_by_side(
+        {
+            "a": Structure(one_table(id="bigint", email="text")),
+            "b": Structure(one_table(id="bigint", phone="text")),
+        }
+    )
     assert not found.clean
     assert found.compared["column"] == 3
     assert found.compared["view"] == 0

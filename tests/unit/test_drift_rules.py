@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from accountdb.drift.findings import side_by_side
 from accountdb.drift.rules import RULES, reason
 from accountdb.drift.structure import LeftOut, Structure, identity
-from accountdb.drift.verify import report
 
 GUARD = "CREATE TRIGGER accountdb_guard BEFORE UPDATE ON public.users EXECUTE FUNCTION accountdb.guard_users()"
 PGLOGICAL = (
@@ -61,7 +61,7 @@ def test_every_rule_says_why() -> None:
 
 def test_of_many_the_report_names_a_few() -> None:
     left = tuple(LeftOut(identity("trigger", "public", f"t{n}", "accountdb_guard"), "generated") for n in range(9))
-    what = report(Structure({}), Structure({}, left)).not_compared[0].what
+    what = side_by_side({"a": Structure({}), "b": Structure({}, left)}).not_compared[0].what
     assert what.endswith("trigger public.t2.accountdb_guard, 6 more")
 
 
@@ -73,7 +73,7 @@ def test_the_report_names_what_was_left_out_first() -> None:
         LeftOut(identity("column", "public", "schema_migrations", "dirty"), "golang-migrate"),
         LeftOut(identity("table", "public", None, "schema_migrations"), "golang-migrate"),
     )
-    first, second, *kinds = report(Structure({}), Structure({}, guards + migrations)).not_compared
+    first, second, *kinds = side_by_side({"a": Structure({}), "b": Structure({}, guards + migrations)}).not_compared
     assert first.what == "trigger public.a.accountdb_guard, trigger public.b.accountdb_guard"
     assert (second.what, second.why) == ("table public.schema_migrations", "golang-migrate")
     assert all(each.what and each.why for each in kinds)

@@ -38,7 +38,8 @@ def main_options(
 COMMANDS = {
     "migrate": ("structure", "migrate"),
     "version": ("structure", "version"),
-    "verify": ("structure", "verify"),
+    "verify": ("check", "verify"),
+    "check": ("check", "check"),
     "reset": ("structure", "reset"),
     "dump-schema": ("structure", "dump_schema"),
     "init": ("region", "init"),

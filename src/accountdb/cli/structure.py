@@ -1,4 +1,4 @@
-"""migratectl migrate, version, verify, reset: the structure of a region."""
+"""migratectl migrate, version, reset: the structure of a region."""
 
 from __future__ import annotations
 
@@ -54,32 +54,6 @@ def version(dsn: options.Dsn = None, cn: options.CnDsn = None, global_: options.
         with session(found, name=f"--{name or 'dsn'}") as conn:
             output.say(f"{name}: {runner.version(conn)}" if name else str(runner.version(conn)))
     return 0
-
-
-def verify(
-    dsn: options.Dsn = None,
-    cn: options.CnDsn = None,
-    global_: options.GlobalDsn = None,
-    schema: Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="Another schema than ours.")] = None,
-) -> int:
-    """Compare the structure with the canonical schema; exit status 1 when it differs."""
-    from accountdb.drift.describe import describe
-    from accountdb.drift.verify import verify as compare
-
-    drifted, left_out = False, ""
-    for name, found in options.some(dsn, cn, global_).items():
-        result = compare(found, schema)
-        prefix = f"{name}: " if name else ""
-        for drift in result.drifts:
-            output.say(f"{prefix}{describe(drift)}")
-        compared = ", ".join(f"{count} {kind}" for kind, count in result.compared.items() if count)
-        output.tell(f"{prefix}compared: {compared}")
-        verdict = f"{len(result.drifts)} differences" if result.drifts else "equal to the schema"
-        output.tell(f"{prefix}{verdict}")
-        left_out = "; ".join(one.what for one in result.not_compared)
-        drifted = drifted or not result.clean
-    output.tell(f"not compared: {left_out}")
-    return 1 if drifted else 0
 
 
 def dump_schema(

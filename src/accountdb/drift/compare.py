@@ -55,11 +55,12 @@ def compare(expected: Structure, found: Structure) -> list[Drift]:
         differences = _differences(expected.objects[one], found.objects[one])
         if differences:
             drifts.append(Drift(*one, "changed", differences))
-    return sorted(drifts, key=_order)
+    return sorted(drifts, key=lambda drift: order(drift.identity))
 
 
-def _order(drift: Drift) -> tuple[int, str, str, str]:
-    return (_RANK.get(drift.kind, len(_RANK)), drift.kind, drift.schema, drift.name)
+def order(one: Identity) -> tuple[int, str, str, str]:
+    """The key by which objects are told in order: kind, schema, name."""
+    return (_RANK.get(one.kind, len(_RANK)), *one)
 
 
 def _heads(one_sided: AbstractSet[Identity], structure: Structure) -> list[Identity]:

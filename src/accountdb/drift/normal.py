@@ -7,6 +7,7 @@ PostgreSQL 15.18 and 17.10, these are the differences, and each is settled here:
    made, and ``ARRAY[('a'::character varying)::text, ...]`` after ``pg_dump | psql``.
 2. 16 and later write a view of one table without ``table.`` before its columns; 15 writes it.
 3. 16 and 17 made new key words (json, json_value, system_user, ...), which they quote as names.
+4. Extended statistics name their columns in the order of the attribute numbers.
 
 Both sides of a comparison pass through here, so a form that is not known here shows up as a
 drift; it never hides one.
@@ -32,6 +33,8 @@ def settled(kind: str, value: Attribute) -> Attribute:
     """``value``, an attribute of an object of ``kind``, in the form that is compared."""
     if not isinstance(value, str):
         return value
+    if kind == "statistics" and value.startswith("CREATE"):
+        return "".join(_columns_by_name(_unquoted(value)))
     if kind in _QUERIES:
         return "".join(_without_lone_prefix(_casts_inside(_unquoted(value)))).strip()
     return "".join(_casts_inside(_unquoted(value))) if _MAY_DIFFER.search(value) else value
@@ -99,6 +102,15 @@ def _split(parts: Sequence[str]) -> list[str]:
         else:
             elements[-1] += part
     return [element.strip() for element in elements]
+
+
+def _columns_by_name(parts: list[str]) -> list[str]:
+    """CREATE STATISTICS with its columns sorted; its expressions come behind them and keep their order."""
+    begin, end = parts.index("ON"), len(parts) - 1 - parts[::-1].index("FROM")
+    named = _split(_casts_inside(parts[begin + 1 : end]))
+    columns = sorted(each for each in named if not each.endswith(")"))
+    expressions = [each for each in named if each.endswith(")")]
+    return [*parts[: begin + 1], " ", ", ".join([*columns, *expressions]), " ", *parts[end:]]
 
 
 def _without_lone_prefix(parts: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from accountdb.drift.structure import OWNER_KINDS, Definition, Identity
+from accountdb.drift.structure import OWNED_KINDS, OWNER_KINDS, Definition, Identity
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ RULES = (
 )
 
 
+# There may be thousands of objects: each is looked at by the rules that can be about it.
+_OF_KIND = {kind: tuple(rule for rule in RULES if rule.kind == kind) for kind in {rule.kind for rule in RULES}}
+_OF_OWNED = tuple(rule for rule in RULES if rule.kind in (*OWNER_KINDS, *OWNED_KINDS))
+
+
 def reason(identity: Identity, definition: Definition) -> str | None:
     """Why this object is left out; None when it is compared."""
-    return next((rule.why for rule in RULES if rule.covers(identity, definition)), None)
+    rules = _OF_OWNED if identity.kind in OWNED_KINDS else _OF_KIND.get(identity.kind, ())
+    return next((rule.why for rule in rules if rule.covers(identity, definition)), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 SCHEMAS = ("public", "accountdb")
@@ -14,6 +14,11 @@ SCHEMAS = ("public", "accountdb")
 Attribute: TypeAlias = str | bool | None
 Definition: TypeAlias = Mapping[str, Attribute]
 Tree: TypeAlias = dict[str, dict[str, dict[str, dict[str, Attribute]]]]
+
+_ESSENTIAL_KINDS = frozenset(
+    {"enum", "domain", "composite", "sequence", "table", "column", "constraint", "index", "trigger", "view", "function"}
+)
+_INESSENTIAL = frozenset({"comment", "index_comment", "storage", "parent", "row_security", "replica_identity"})
 
 _PLAIN = re.compile(r"[^.\"]+")
 _OWNED_NAME = re.compile(r'("(?:[^"]|"")*"|[^."]+)\.("(?:[^"]|"")*"|[^."]+)')
@@ -136,3 +141,20 @@ class Structure:
                 for name, definition in named.items()
             }
         )
+
+
+def essential(structure: Structure) -> Structure:
+    """``structure`` without what does not decide whether a row of one region fits into the other.
+
+    That is: comments, grants, storage, policies, statistics, materialised views, what is replicated.
+    """
+    objects = {
+        one: {name: value for name, value in definition.items() if not _inessential(name)}
+        for one, definition in structure.objects.items()
+        if one.kind in _ESSENTIAL_KINDS
+    }
+    return replace(structure, objects=objects)
+
+
+def _inessential(attribute: str) -> bool:
+    return attribute in _INESSENTIAL or attribute.startswith(GRANT)

@@ -148,7 +148,7 @@ def _concerns(drift: Drift, tables: set[str]) -> bool:
     """Whether a difference is about a table that is to be replicated."""
     if drift.kind in ("table", "column", "constraint", "index"):
         return (drift.identity.owner or drift.name) in tables
-    return drift.kind in ("enum", "domain")
+    return drift.kind in ("enum", "domain", "composite")
 
 
 def _listed(what: str, lines: Sequence[str]) -> str:
