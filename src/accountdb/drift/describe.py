@@ -9,6 +9,7 @@ from typing import Any
 from accountdb.contract.masking import printable
 from accountdb.drift.compare import Difference, Drift
 from accountdb.drift.findings import Comparison, Finding, Values
+from accountdb.drift.kinds import SCHEMA_KINDS
 from accountdb.drift.structure import Attribute
 
 _LONGEST = 100
@@ -52,7 +53,7 @@ def report(finding: Finding, *, referenced: bool) -> Iterator[str]:
         yield what
     for row in finding.attributes:
         yield from (f"  {line}" for line in _attribute(finding, row))
-    if referenced:
+    if referenced and finding.kind in SCHEMA_KINDS:
         yield f"  {_verdict(finding)}"
 
 

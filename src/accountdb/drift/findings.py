@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from accountdb.drift.compare import Change, compare, order
 from accountdb.drift.kinds import KINDS, NOT_COMPARED, NotCompared
 from accountdb.drift.scope import alike, decided
-from accountdb.drift.structure import OWNER_KINDS, Attribute, Definition, Identity, Structure
+from accountdb.drift.structure import OWNER_KINDS, Attribute, Identity, Structure
 
 _NAMED = 3
 
 
 @dataclass(frozen=True)
 class Values:
-    """One attribute with its value on each side that has the object. None: no value there."""
+    """One attribute with its value on each side that has the object. None: no value there.
+
+    ``deviates`` are the sides whose value is not that of accountdb's own schema; None where that
+    schema does not decide it.
+    """
 
     attribute: str
     values: Mapping[str, Attribute]
+    deviates: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Finding:
 
     ``present`` and ``absent`` are the sides that have it and that do not. ``attributes`` are those
     that differ, or all of them where the object is absent somewhere. ``deviates`` are the sides
-    that differ from accountdb's own schema in this; None where that schema does not decide it.
+    that differ from accountdb's own schema in any of them, or in having the object at all; None
+    where that schema does not decide it.
     """
 
     kind: str
@@ -110,33 +116,35 @@ def side_by_side(
 def finding(one: Identity, sides: Mapping[str, Structure], wanted: Structure | None = None) -> Finding:
     """The object ``one`` on all ``sides``, with what differs; all of it where nothing does, or a side lacks it."""
     there = {name: side.objects[one] for name, side in sides.items() if one in side.objects}
-    attributes = sorted({attribute for definition in there.values() for attribute in definition})
-    rows = [Values(each, {name: definition.get(each) for name, definition in there.items()}) for each in attributes]
-    differing = [row for row in rows if len(set(row.values.values())) > 1]
     absent = tuple(name for name in sides if name not in there)
+    names = sorted({attribute for definition in there.values() for attribute in definition})
+    rows = [Values(each, {side: definition.get(each) for side, definition in there.items()}) for each in names]
+    differing = [row for row in rows if len(set(row.values.values())) > 1]
     shown = rows if absent or not differing else differing
-    deviates = _deviates(one, sides, shown, wanted) if wanted is not None else None
-    return Finding(*one, tuple(there), absent, tuple(shown), deviates)
+    if wanted is None or not _known(one, wanted):
+        return Finding(*one, tuple(there), absent, tuple(shown))
+    if absent:
+        deviates = absent if one in wanted.objects else tuple(there)
+        return Finding(*one, tuple(there), absent, tuple(shown), deviates)
+    judged = tuple(replace(row, deviates=_deviating(one, row, wanted)) for row in shown)
+    return Finding(*one, tuple(there), absent, judged, together(judged))
 
 
-def _deviates(
-    one: Identity, sides: Mapping[str, Structure], shown: Sequence[Values], wanted: Structure
-) -> tuple[str, ...] | None:
-    """The sides that differ from ``wanted`` in what is shown; None where it says nothing about that."""
-    if not _known(one, wanted):
+def together(rows: Sequence[Values]) -> tuple[str, ...] | None:
+    """The sides that deviate in any of ``rows``; None where none of them is decided."""
+    decided_rows = [row for row in rows if row.deviates is not None]
+    if not decided_rows:
         return None
-    definition = wanted.objects.get(one)
-    narrowed = {name: decided(side)[0].objects.get(one) for name, side in _only(one, sides).items()}
-    attributes = [row.attribute for row in shown]
-    if definition is not None and not any(
-        attribute in (side or {}) or attribute in definition for attribute in attributes for side in narrowed.values()
-    ):
+    return tuple(side for side in decided_rows[0].values if any(side in (row.deviates or ()) for row in decided_rows))
+
+
+def _deviating(one: Identity, row: Values, wanted: Structure) -> tuple[str, ...] | None:
+    """The sides whose value is not the wanted one; None for what a schema file does not decide."""
+    asked = Structure({one: {row.attribute: True}})
+    if not decided(asked)[0].objects.get(one):
         return None
-    return tuple(name for name, side in narrowed.items() if not _agrees(side, definition, attributes))
-
-
-def _only(one: Identity, sides: Mapping[str, Structure]) -> dict[str, Structure]:
-    return {name: Structure({one: side.objects[one]} if one in side.objects else {}) for name, side in sides.items()}
+    value = wanted.objects.get(one, {}).get(row.attribute)
+    return tuple(side for side, found in row.values.items() if found != value)
 
 
 def _known(one: Identity, wanted: Structure) -> bool:
@@ -146,12 +154,6 @@ def _known(one: Identity, wanted: Structure) -> bool:
     return one.owner is not None and any(
         Identity(kind, one.schema, one.owner) in wanted.objects for kind in OWNER_KINDS
     )
-
-
-def _agrees(side: Definition | None, wanted: Definition | None, attributes: Sequence[str]) -> bool:
-    if side is None or wanted is None:
-        return side is wanted
-    return all(side.get(attribute) == wanted.get(attribute) for attribute in attributes)
 
 
 def _counted(sides: Mapping[str, Structure]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from accountdb.drift.findings import Comparison, Finding, Ignored
+from accountdb.drift.findings import Comparison, Finding, Ignored, together
 from accountdb.errors import UsageError
 
 _FORM = "a list of {kind, schema, name, attribute, reason}; schema and attribute may be left out, * and ? stand for any"
@@ -116,4 +116,4 @@ def _narrowed(finding: Finding, rule: Rule) -> Finding | None:
     if finding.absent:
         return finding
     kept = tuple(each for each in finding.attributes if not fnmatchcase(each.attribute, rule.attribute))
-    return replace(finding, attributes=kept) if kept else None
+    return replace(finding, attributes=kept, deviates=together(kept)) if kept else None

@@ -45,6 +45,9 @@ KINDS = tuple(CATALOGS)
 DATABASE_KINDS = frozenset({"extension", "publication", "subscription", "replication_set"})
 """The kinds whose objects belong to the database and not to a schema: the schema of their identity is empty."""
 
+SCHEMA_KINDS = frozenset(KINDS) - DATABASE_KINDS
+"""The kinds that a schema file decides."""
+
 
 @dataclass(frozen=True)
 class NotCompared:

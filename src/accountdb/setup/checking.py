@@ -30,6 +30,7 @@ from accountdb.errors import Refused
 from accountdb.guards.install import GuardState, states
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
+from accountdb.pg.dsn import with_params
 from accountdb.replication import common
 from accountdb.replication.engine import engine_for
 from accountdb.replication.model import Mode
@@ -92,7 +93,9 @@ def _read(regions: Mapping[str, str]) -> dict[str, Side]:
     with ExitStack() as stack:
 
         def opened(name: str) -> Connection:
-            return stack.enter_context(connect(regions[name], name=f"--{name}", autocommit=True))
+            # A database in SQL_ASCII would else answer in bytes.
+            dsn = with_params(regions[name], client_encoding="UTF8")
+            return stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
 
         conns = dict(zip(regions, together(opened, regions), strict=True))
         _refuse_same(conns, regions)
