@@ -10,6 +10,7 @@ from accountdb.drift.fix.model import FixStatement, Label
 from accountdb.drift.fix.parts import ATTACHMENT, DEFAULT, owned
 from accountdb.drift.fix.rights import table
 from accountdb.drift.structure import Definition, Identity
+from accountdb.sql import block
 
 _CALL = re.compile(r"\w\"?\(")
 _STABLE = re.compile(r"\b(?:now|transaction_timestamp|statement_timestamp|accountdb\.node_name)\(\)")
@@ -216,13 +217,9 @@ def _becomes_identity(scene: Scene, one: Identity, before: Definition, after: De
 
 def continued(one: Identity, sequence: str, of: str, column: str) -> FixStatement:
     """A sequence that is new to a column goes on after the column's greatest value."""
-    return FixStatement(
-        f"SELECT pg_catalog.setval({names.literal(sequence)}, pg_catalog.max({column})::bigint) FROM {of}"
-        f" HAVING pg_catalog.max({column}) > 0",
-        Label.SAFE,
-        (one,),
-        "it goes on after the greatest value that is there",
-    )
+    text = block("drift_fix/sequence.sql", "continued")
+    statement = names.filled(text, sequence=names.literal(sequence), column=column, table=of)
+    return FixStatement(statement, Label.SAFE, (one,), "it goes on after the greatest value that is there")
 
 
 def storage(owner: Identity, one: Identity, definition: Definition) -> list[FixStatement]:

@@ -23,7 +23,6 @@ _REMADE = frozenset(
         "function",
         "aggregate",
         DEFAULT,
-        "statistics",
         "composite",
     }
 )
@@ -164,6 +163,8 @@ class Scene:
         react: dict[str, Callable[[Identity, Identity, bool], str | Action | None]] = {
             "column": self._column_reacts,
             "domain": lambda _, other, gone: Action.REBUILD if gone and other.kind in _TYPES else None,
+            # The server itself moves statistics to a column's new type.
+            "statistics": lambda _, other, gone: Action.REBUILD if gone else None,
             "constraint": self._constraint_reacts,
             "index": self._index_reacts,
             ATTACHMENT: lambda _, other, gone: Action.REBUILD if gone and other.kind == "table" else None,

@@ -32,6 +32,11 @@ def literal(text: str) -> str:
     return sql.Literal(text).as_string().strip()
 
 
+def filled(template: str, **parts: str) -> str:
+    """``template`` with each ``{word}`` that is among ``parts`` replaced; what stands in the parts is not looked at."""
+    return re.sub(r"\{(\w+)\}", lambda found: parts.get(found[1], found[0]), template)
+
+
 def executable(text: str) -> str:
     """``text`` of a structure as a server takes it.
 

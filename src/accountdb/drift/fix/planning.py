@@ -154,11 +154,15 @@ def _make(scene: Scene, one: Identity) -> tuple[list[FixStatement], list[Left]]:
 def _making_order(scene: Scene) -> list[Identity]:
     """The parts of the reference, each after what it needs; old types when their columns have moved."""
     needs = {one: set(needed) for one, needed in scene.reference.needs.items()}
-    for one in needs:
-        # A column of a new table is made with it: the table needs what its columns need.
-        if one.kind in ("column", DEFAULT) and (owner := scene.reference.owner(one)) is not None:
-            if scene.actions.get(owner) in (Action.CREATE, Action.REBUILD):
-                needs[owner] |= {part for part in needs[one] if part.kind not in ("column", DEFAULT)} - {owner}
+    for one, needed in scene.reference.needs.items():
+        owner = scene.reference.owner(one) if one.kind in ("column", DEFAULT) else None
+        if owner is not None and scene.actions.get(owner) in (Action.CREATE, Action.REBUILD):
+            # A column of a new table is made with it: the table needs what its columns need.
+            needs[owner] |= {part for part in needed if part.kind not in ("column", DEFAULT)} - {owner}
+        if one.kind == ATTACHMENT and not scene.reference.is_partition((one.schema, one.name)):
+            # CREATE TABLE ... INHERITS names the parents.
+            mine = Identity("table", *one[1:])
+            needs[mine] |= {part for part in needed if part.kind == "table"} - {mine}
     for one, action in scene.actions.items():
         if one.kind in ("enum", "domain") and action is Action.REBUILD:
             users = {part for part in scene.reference.needed_by.get(one, ()) if part in scene.actions}

@@ -55,7 +55,8 @@ def _renamed(scene: Scene, one: Identity) -> str:
         for name, c in scene.reference.columns.get((one.schema, one.name), {}).items()
     }
     for found, action in scene.actions.items():
-        if found.kind == "table" and action is Action.DROP and found.schema == one.schema:
+        same = scene.target.parts.get(found, {}).get("form") == scene.reference.parts[one].get("form")
+        if found.kind == "table" and action is Action.DROP and found.schema == one.schema and same:
             theirs = scene.target.columns.get((found.schema, found.name), {})
             if mine and mine == {name: scene.target.parts[c].get("type") for name, c in theirs.items()}:
                 new = names.name(one.name)
@@ -133,7 +134,7 @@ def _without_copies(scene: Scene, one: Identity) -> FixStatement:
     kept = ", ".join(names.literal(each.leaf) for each in own)
     text = block("drift_fix/detach.sql", "without_copies")
     return FixStatement(
-        text.replace("{table}", names.literal(qualified(one))).replace("{kept}", kept),
+        names.filled(text, table=names.literal(qualified(one)), kept=kept),
         Label.LOCKS,
         (one,),
         "the keys that it had of its parent go",

@@ -25,8 +25,9 @@ def drop_schema(scene: Scene, one: Identity, definition: Definition) -> list[Fix
 def create_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """CREATE EXTENSION in its schema and version."""
     sql = f"CREATE EXTENSION {qualified(one)} SCHEMA {names.name(str(definition['schema']))}"
-    version = names.literal(str(definition["version"]))
-    return [FixStatement(f"{sql} VERSION {version}", Label.SAFE, (one,), "may need an administrator", superuser=True)]
+    # Between major versions, which ship other ones, the version is not compared.
+    version = f" VERSION {names.literal(str(definition['version']))}" if "version" in definition else ""
+    return [FixStatement(f"{sql}{version}", Label.SAFE, (one,), "may need an administrator", superuser=True)]
 
 
 def drop_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
@@ -38,7 +39,7 @@ def drop_extension(scene: Scene, one: Identity, definition: Definition) -> list[
 def alter_extension(scene: Scene, one: Identity, before: Definition, after: Definition) -> list[FixStatement]:
     """Its version and its schema."""
     out = []
-    if before.get("version") != after.get("version"):
+    if "version" in after and before.get("version") != after["version"]:
         sql = f"ALTER EXTENSION {qualified(one)} UPDATE TO {names.literal(str(after['version']))}"
         out.append(FixStatement(sql, Label.LOCKS, (one,), "fails where its package has no such step", superuser=True))
     if before.get("schema") != after.get("schema"):

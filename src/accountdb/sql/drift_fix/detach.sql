@@ -1,3 +1,5 @@
+-- What follows DETACH PARTITION.
+
 -- without_copies --
 DO $fix$
 DECLARE copied record;
