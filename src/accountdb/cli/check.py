@@ -24,14 +24,26 @@ def check(
     node: options.Nodes = None,
     ignore: Ignore = None,
     json: options.Json = False,
+    fix_sql: Annotated[Path | None, typer.Option("--fix-sql", metavar="FILE", help="Write SQL that mends it.")] = None,
+    fix: Annotated[str | None, typer.Option("--fix", metavar="REGION", help="The region to mend.")] = None,
+    allow: Annotated[list[str] | None, typer.Option("--allow", metavar="WORD", help="data-loss, joined.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Prove the SQL on a scratch server, then run it.")] = False,
+    scratch: Annotated[str | None, typer.Option("--scratch", metavar="DSN", help="The server for the proof.")] = None,
 ) -> int:
     """Compare the structure of two regions or more; exit status 1 when something differs."""
     from accountdb.setup.checking import check as compare
 
-    found = compare(options.regions(cn, global_, node), ignore)
+    regions = options.regions(cn, global_, node)
+    if not (fix_sql or fix or allow or apply or scratch):
+        found = compare(regions, ignore)
+        _show(found, json=json)
+        return 0 if found.clean else 1
+    from accountdb.setup.fixing import mend, wish
+
+    wanted = wish(regions, file=fix_sql, region=fix, allow=allow or (), apply=apply, scratch=scratch)
+    found = compare(regions, ignore)
     _show(found, json=json)
-    # What mends the differences (--fix-sql, --fix, --apply) begins here, with ``found.structures``.
-    return 0 if found.clean else 1
+    return 0 if mend(found, regions, wanted, output.tell) else 1
 
 
 def verify(
