@@ -12,9 +12,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from accountdb.drift.verify import compare_regions
 from accountdb.lab import Lab
+from accountdb.migrations.locks import LOCK_KEY
 from accountdb.pg.connect import connect
+from proof.stepping import Orders
+from proof.striking import Striker
 from tests.conftest import CONTRACT, eventually, migratectl, rows, run_sql, value, words_and_environment
 from tests.integration.migrating import APART, write
 
@@ -201,3 +206,45 @@ def test_killed_with_the_fence_up_writers_go_on_and_the_next_run_takes_it_down(r
     assert "global: a fence that an earlier run left on public.users is taken down" in done.stderr
     assert value(there, fenced) == 0
     eventually(lambda: equal(ready_lab), what="equal rows")
+
+
+def test_killed_between_the_commits_rows_of_the_old_form_get_through(
+    ready_lab: Lab, folder: Path, tmp_path: Path
+) -> None:
+    """One region has lost a column, got a constraint, and is sent rows that have the one and break the other."""
+    cn, there = (ready_lab.region(name).admin_dsn for name in ("cn", "global"))
+    assert migrate(ready_lab, folder, "--to", "2").returncode == 0
+    contract = (
+        "ALTER TABLE public.users DROP COLUMN level, ADD CONSTRAINT short CHECK (length(username) < 5) NOT VALID;"
+    )
+    write(folder, {"0003_contract.up.sql": contract + "DROP TABLE public.cards;"})
+    striker = Striker(tmp_path)
+    ports = {int(str(conninfo_to_dict(dsn)["port"])): name for dsn, name in ((cn, "cn"), (there, "global"))}
+    version = "SELECT max(version) FROM accountdb.migration WHERE series = 'folder'"
+    words = ("migrate", "--cn", cn, "--global", there, "--dir", str(folder))
+    for at in range(1, 60):
+        striker.run(Orders("migratectl", words, "kill", at, "global: commit_gen", False, ports), lambda _: None)
+        if value(cn, version) == 3:
+            break
+    assert [value(dsn, version) for dsn in (cn, there)] == [3, 2]
+    for region in ready_lab.regions:
+        eventually(lambda r=region: value(r.admin_dsn, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY))  # type: ignore[misc]
+    # What global acknowledges now has a form that cn does not take any more.
+    name = uuid4().hex
+    user = value(there, "INSERT INTO users (username, password, level) VALUES (%s, 'x', 7) RETURNING uuid", name)
+    run_sql(there, "INSERT INTO cards (number, user_uuid) VALUES ('late', %s)", user)
+    done = migrate(ready_lab, folder)
+    assert done.returncode == 0, done.stderr
+    assert "cn: takes the old form again until its stream has run dry" in done.stderr
+    assert [value(dsn, version) for dsn in (cn, there)] == [3, 3]
+    eventually(lambda: value(cn, "SELECT count(*) FROM users WHERE username = %s", name) == 1, what="the late row")
+    with connect(cn) as a, connect(there) as b:
+        assert compare_regions(a, b) == []
+    assert value(cn, "SELECT to_regclass('public.cards')") is None
+    eventually(lambda: equal(ready_lab), what="equal rows")
+    assert migratectl("status", env=ready_lab.env()).returncode == 0
+    write(folder, {"0003_contract.down.sql": FILES["0003_contract.down.sql"].replace("phone_short", "short")})
+    down = migrate(ready_lab, folder, "--to", "2", "--allow-down")
+    assert down.returncode == 0, down.stderr
+    for dsn in (cn, there):
+        run_sql(dsn, f"CREATE TABLE public.cards ({CONTRACT})")

@@ -19,7 +19,7 @@ from accountdb.drift.fix.proving import prove, summary
 from accountdb.drift.fix.running import read_facts
 from accountdb.drift.structure import OWNER_KINDS, Definition, Identity, Structure
 from accountdb.errors import Refused, UsageError
-from accountdb.migrations import runner
+from accountdb.migrations.locks import LOCK_KEY
 from accountdb.pg import dsn as dsns
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
@@ -156,7 +156,7 @@ def mend(found: Comparison, regions: Mapping[str, str], wish: Wish, tell: _Tell)
 
 def _apply(conn: Connection, target: Structure, goal: Structure, fix: Fix, choice: Choice, tell: _Tell) -> None:
     busy = f"a migration runs on {choice.target}"
-    with session.advisory_lock(conn, runner.LOCK_KEY, busy=busy):
+    with session.advisory_lock(conn, LOCK_KEY, busy=busy):
         done = apply(conn, target, goal, fix, on_wait=lambda attempt: tell(f"a lock is taken, attempt {attempt + 1}"))
     tell(f"{choice.target}: {done.statements} statements applied in {done.seconds:.1f} s")
     tell(f"{choice.target} has the structure of {choice.reference}" + (", but for what is left" if fix.left else ""))

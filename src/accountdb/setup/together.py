@@ -24,8 +24,9 @@ from accountdb.migrations.steps import LockedError, Patience, run_apart
 from accountdb.migrations.together import RegionState, Unfinished, steps_of, unfinished
 from accountdb.pg.connect import Connection, told
 from accountdb.replication.drain import run_dry
+from accountdb.replication.engine import Engine
 from accountdb.replication.model import State
-from accountdb.setup import fence, streams
+from accountdb.setup import fence, recovering, streams
 from accountdb.setup.streams import Effects
 
 Tell = Callable[[str], None]
@@ -101,11 +102,17 @@ class Together:
             engine = self._standings.engines.get(name)
             if steps[0].script.together:
                 effects = streams.rehearse(conn, steps, engine, self._patience) if engine else None
-                patiently(
-                    lambda: self._finish_here(name, steps, Journal(regions, run), effects, wanted),  # noqa: B023
-                    self._patience,
-                    self._watch(name),
-                )
+                fenced = streams.to_fence(effects, self._standings.replicated) if effects else ()
+                with self._fenced(fenced, [name]):
+                    if fenced:
+                        self._let_through(found.leader, name)
+                    patiently(
+                        lambda: self._finish_here(
+                            found.leader, name, steps, Journal(regions, run), effects, wanted
+                        ),
+                        self._patience,
+                        self._watch(name),
+                    )
             else:
                 run_apart(conn, steps[0], Journal(regions, run), look, self._patience)
             for step in steps:
@@ -113,11 +120,37 @@ class Together:
         with self._fenced(()):
             self._stream()
 
+    def _let_through(self, leader: str, name: str) -> None:
+        """Have the leader take in what this region has written in the old form since the last run died."""
+        engine = self._standings.engines.get(leader)
+        if engine is None or recovering.runs_dry({name: self._conns[name]}):
+            return
+        self._tell(f"{leader}: takes the old form again until its stream has run dry")
+        patiently(
+            lambda: self._take_old_form(leader, name, engine),
+            self._patience,
+            self._watch(leader),
+        )
+        run_dry({name: self._conns[name]})
+
+    def _take_old_form(self, leader: str, name: str, engine: Engine) -> None:
+        with _rolled_back([self._conns[leader], self._conns[name]]):
+            try:
+                recovering.take_old_form(self._conns[leader], self._conns[name], engine)
+            except psycopg.errors.LockNotAvailable as error:
+                raise LockedError(f"{leader}: {told(error).message}") from error
+
     def _finish_here(
-        self, name: str, steps: Sequence[Step], journal: Journal, effects: Effects | None, wanted: str | None
+        self,
+        leader: str,
+        name: str,
+        steps: Sequence[Step],
+        journal: Journal,
+        effects: Effects | None,
+        wanted: str | None,
     ) -> None:
         conn = self._conns[name]
-        with _rolled_back([conn]):
+        with _rolled_back([conn, self._conns[leader]]):
             after = self._run(name, steps, journal, effects)
             if after != wanted:
                 raise AccountdbError(
@@ -125,7 +158,16 @@ class Together:
                     " nothing was done here",
                     hint="migratectl check names the differences",
                 )
+            # Where it has taken the old form again. Committed first: so a death leaves what the run itself left.
+            self._take_form_of(leader, name)
+            self._conns[leader].commit()
             conn.commit()
+
+    def _take_form_of(self, leader: str, name: str) -> None:
+        try:
+            recovering.take_form_of(self._conns[leader], self._conns[name])
+        except psycopg.errors.LockNotAvailable as error:
+            raise LockedError(f"{leader}: {told(error).message}") from error
 
     def _check_equal(self, when: str = "before the migration, so nothing was done") -> None:
         first, *others = self._conns
@@ -194,15 +236,20 @@ class Together:
         return found
 
     @contextmanager
-    def _fenced(self, tables: Sequence[str]) -> Iterator[None]:
-        """Nobody but the streams writes ``tables`` within the block. Every fence is down after it."""
+    def _fenced(self, tables: Sequence[str], regions: Sequence[str] = ()) -> Iterator[None]:
+        """Nobody but the streams writes ``tables`` in ``regions`` (none: in all) within the block.
+
+        Every fence is down after it.
+        """
         if not self._standings.live:
             yield
             return
         if tables:
             self._tell(f"streams run dry before {', '.join(tables)} change; writers of these are told to try again")
         try:
-            for name, conn in self._conns.items() if tables else ():
+            for name, conn in self._conns.items():
+                if not tables or (regions and name not in regions):
+                    continue
                 patiently(lambda: self._raise_fence(conn, tables), self._patience, self._watch(name))  # noqa: B023
             yield
         finally:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from accountdb.drift.lexer import Token, tokens
+from accountdb.script.lexer import Token, tokens
 
 _NEW_WORD = re.compile(r"json(?:_[a-z]+)?|merge_action|system_user")
 _LOWEST = re.compile(r"\b(?:json|merge_action|system_user)")
