@@ -40,6 +40,7 @@ COMMANDS = {
     "version": ("structure", "version"),
     "verify": ("structure", "verify"),
     "reset": ("structure", "reset"),
+    "clean": ("clean", "clean"),
     "dump-schema": ("structure", "dump_schema"),
     "init": ("region", "init"),
     "create-user": ("region", "create_user"),

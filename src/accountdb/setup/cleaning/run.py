@@ -1,0 +1,204 @@
+"""Finding the left-overs of one or two regions, and removing them one by one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import psycopg
+
+from accountdb.errors import AccountdbError, UsageError
+from accountdb.migrations import runner
+from accountdb.pg import session
+from accountdb.pg.connect import Connection, connect, told
+from accountdb.setup.cleaning import indexes, objects, scratch, streams, triggers
+from accountdb.setup.cleaning.model import FILE, SETTLED_S, Action, Care, Leftover
+from accountdb.sql import block
+
+_TRIES = 5
+_LOCK_WAIT_S = 5.0
+_MOVED = "it has changed since it was listed, so nothing was done; run the command again"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was found, and what could not be looked at."""
+
+    leftovers: tuple[Leftover, ...]
+    not_looked_at: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one left-over; ``error`` says why it is still there."""
+
+    leftover: Leftover
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What ``clean`` found and did. ``outcomes`` is empty where nothing was confirmed."""
+
+    found: Plan
+    outcomes: tuple[Outcome, ...]
+    left: int = field(init=False)
+    failed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count the left-overs that are still there, and those that could not be removed."""
+        gone = sum(not outcome.error for outcome in self.outcomes)
+        by_proof = [one for one in self.found.leftovers if one.action is not Action.KEEP]
+        object.__setattr__(self, "left", len(by_proof) - gone)
+        object.__setattr__(self, "failed", len(self.outcomes) - gone)
+
+
+def clean(
+    dsns: Mapping[str, str],
+    *,
+    confirmed: bool,
+    slots: Sequence[str] = (),
+    on_found: Callable[[Plan], None] = lambda plan: None,
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    watch_s: float = SETTLED_S,
+) -> Cleaning:
+    """Find the left-overs of the regions ``dsns`` (by name), and remove them where that is ``confirmed``.
+
+    ``slots`` are slots that go although nothing proves that they are stale. ``on_found`` comes before the first
+    removal, ``on_outcome`` after each, when it is committed; a failure of one keeps no other. Raises UsageError for a
+    slot that is not there, Refused for one that is in use, ConnectError, AccountdbError on a standby.
+    """
+    with ExitStack() as stack:
+        conns = {
+            region: stack.enter_context(connect(dsn, name=f"--{region or 'dsn'}", autocommit=True))
+            for region, dsn in dsns.items()
+        }
+        _check(conns)
+        plan = find(conns, slots)
+        on_found(plan)
+        outcomes: list[Outcome] = []
+        for outcome in remove(conns, plan, slots, watch_s=watch_s) if confirmed else ():
+            outcomes.append(outcome)
+            on_outcome(outcome)
+    return Cleaning(plan, tuple(outcomes))
+
+
+def _check(conns: Mapping[str, Connection]) -> None:
+    for region, conn in conns.items():
+        conn.execute(block(FILE, "session"))
+        row = conn.execute(block(FILE, "region")).fetchone()
+        if row and row[0]:
+            raise AccountdbError(f"--{region or 'dsn'}: this server is a standby", hint="name its primary")
+    if len(conns) == 2 and session.same_database(*conns.values()):
+        raise UsageError("--cn and --global lead to the same database", hint="name both regions, or one with --dsn")
+
+
+def find(conns: Mapping[str, Connection], slots: Sequence[str] = ()) -> Plan:
+    """What there is, region by region. Reads only; raises as ``clean`` does for what ``slots`` names."""
+    found: list[Leftover] = []
+    hidden: list[str] = []
+    for region in conns:
+        for look in dict.fromkeys(_LOOKS.values()):
+            leftovers, unseen = look(region, conns, slots)
+            found += leftovers
+            hidden += [f"{region}: {what}" if region else what for what in unseen if what not in hidden]
+    return Plan(tuple(found), tuple(dict.fromkeys(hidden)))
+
+
+_Seen: TypeAlias = tuple[tuple[Leftover, ...], tuple[str, ...]]
+
+
+def _indexes(region: str, conns: Mapping[str, Connection], slots: Sequence[str]) -> _Seen:
+    return indexes.plan(region, indexes.read(conns[region])), ()
+
+
+def _objects(region: str, conns: Mapping[str, Connection], slots: Sequence[str]) -> _Seen:
+    facts, hidden = objects.read(conns[region])
+    return objects.plan(region, facts), hidden
+
+
+def _triggers(region: str, conns: Mapping[str, Connection], slots: Sequence[str]) -> _Seen:
+    return triggers.plan(region, triggers.read(conns[region])), ()
+
+
+def _scratches(region: str, conns: Mapping[str, Connection], slots: Sequence[str]) -> _Seen:
+    return scratch.plan(region, *scratch.read(conns[region])), ()
+
+
+def _streams(region: str, conns: Mapping[str, Connection], slots: Sequence[str]) -> _Seen:
+    read = {name: streams.read(conn) for name, conn in conns.items()}
+    facts = {name: found for name, (found, _) in read.items()}
+    streams.check_named(facts, slots)
+    return streams.plan(region, facts, slots), read[region][1]
+
+
+# Which look finds which kind.
+_LOOKS: dict[str, Callable[[str, Mapping[str, Connection], Sequence[str]], _Seen]] = {
+    "invalid index": _indexes,
+    "function": _objects,
+    "fence": _objects,
+    "note": _objects,
+    "waiting subscription": _objects,
+    "trigger": _triggers,
+    "constraint trigger": _triggers,
+    "scratch database": _scratches,
+    "replication slot": _streams,
+    "replication origin": _streams,
+    "pglogical node": _streams,
+    "guards": _streams,
+}
+
+
+def remove(
+    conns: Mapping[str, Connection], plan: Plan, slots: Sequence[str] = (), *, watch_s: float = SETTLED_S
+) -> Iterator[Outcome]:
+    """Remove what ``plan`` says, each by itself, and only where a second look finds it in the same state."""
+    since = time.monotonic()
+    to_do = [one for one in plan.leftovers if one.to_do]
+    for one in sorted(to_do, key=lambda one: one.care is Care.WATCH):
+        try:
+            if one.care is Care.WATCH and not _unused(conns, one, slots, since + watch_s):
+                yield Outcome(one, "it was used while it was watched; run the command again")
+            elif one.care is Care.MIGRATION:
+                busy = "a migration runs on this database"
+                with session.advisory_lock(conns[one.region], runner.LOCK_KEY, busy=busy, wait_s=_LOCK_WAIT_S):
+                    outcome = _remove(conns, one, slots)
+                yield outcome
+            else:
+                yield _remove(conns, one, slots)
+        except psycopg.Error as error:
+            yield Outcome(one, told(error).message)
+        except AccountdbError as error:
+            yield Outcome(one, error.message)
+
+
+def _unused(conns: Mapping[str, Connection], one: Leftover, slots: Sequence[str], until: float) -> bool:
+    """Whether a thing stays as it is until then."""
+    while _as_it_was(conns, one, slots):
+        left = until - time.monotonic()
+        if left <= 0:
+            return True
+        time.sleep(min(left, 1.0))
+    return False
+
+
+def _as_it_was(conns: Mapping[str, Connection], one: Leftover, slots: Sequence[str]) -> bool:
+    return one in _LOOKS[one.kind](one.region, conns, slots)[0]
+
+
+def _remove(conns: Mapping[str, Connection], one: Leftover, slots: Sequence[str]) -> Outcome:
+    for attempt in range(_TRIES):
+        if not _as_it_was(conns, one, slots):
+            return Outcome(one, _MOVED)
+        try:
+            # What a statement selects by its state is none when that has moved.
+            gone = conns[one.region].execute(one.statement.encode()).rowcount != 0
+            return Outcome(one, "" if gone else _MOVED)
+        except psycopg.errors.LockNotAvailable:
+            if attempt + 1 < _TRIES:
+                time.sleep(random.uniform(0.2, 1.0))
+    return Outcome(one, f"other sessions held a lock on it at each of {_TRIES} tries; run the command again")
