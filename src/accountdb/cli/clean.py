@@ -10,7 +10,7 @@ from accountdb.cli import options
 from accountdb.errors import AccountdbError
 from accountdb.render import output
 from accountdb.setup.cleaning import run
-from accountdb.setup.cleaning.model import Leftover
+from accountdb.setup.cleaning.model import Action, Leftover
 
 
 def clean(
@@ -38,13 +38,12 @@ def clean(
     if json:
         output.say(output.as_json(found))
     if found.failed:
-        raise AccountdbError(
-            f"{found.failed} of {len(found.outcomes)} could not be removed", hint="migratectl clean lists what is left"
-        )
+        raise AccountdbError(f"{found.failed} could not be removed", hint="migratectl clean lists what is left and why")
     if found.left:
-        way = "--yes does what is listed" if any(one.to_do for one in found.found.leftovers) and not yes else "by hand"
+        listed = any(one.action in (Action.REMOVE, Action.ENABLE) and one.result == "listed" for one in found.leftovers)
+        way = "--yes does what is listed" if listed else "by hand"
         output.tell(f"{found.left} left-over{'s' if found.left > 1 else ''}, {way}")
-    elif not found.outcomes:
+    elif all(one.result == "listed" for one in found.leftovers):
         output.tell("nothing to clean")
     return 1 if found.left else 0
 

@@ -112,7 +112,7 @@ def _verdict(index: InvalidIndex) -> tuple[Action, str, str]:
 
 def _statement(index: InvalidIndex, action: Action) -> str:
     name = sql.Identifier(index.schema, index.name)
-    if index.partitioned:
+    if index.partitioned or (action is Action.KEEP and index.busy is not None and not index.attached):
         return ""
     if index.constraint is not None and action is Action.BY_HAND:
         constraint, schema, table, _ = index.constraint

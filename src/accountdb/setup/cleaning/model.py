@@ -75,7 +75,7 @@ def composed(template: str, *parts: sql.Composable) -> str:
 
 
 def dotted(*parts: str) -> str:
-    """A name for people: quoted where SQL needs it quoted."""
+    """A name for people: quoted where it is more than a plain word."""
     return ".".join(part if _PLAIN.fullmatch(part) else sql.Identifier(part).as_string() for part in parts)
 
 

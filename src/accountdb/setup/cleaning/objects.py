@@ -125,7 +125,7 @@ def _fences(region: str, facts: Facts) -> Iterable[Leftover]:
             statement = composed("DROP TRIGGER accountdb_fence ON {}", sql.Identifier(one.schema, one.table))
         action, why, note = Action.REMOVE, "a migration that was broken off left it, and none runs now", ""
         if facts.migrating is not None:
-            action, why = Action.KEEP, f"session {facts.migrating} migrates and may need it"
+            action, statement, why = Action.KEEP, "", f"session {facts.migrating} migrates and may need it"
         elif not one.may:
             action, note = Action.BY_HAND, owner_runs(one.owner)
         yield Leftover(region, kind, name, action, statement, why, note, (one.oid,), Care.MIGRATION)

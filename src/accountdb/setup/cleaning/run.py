@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import psycopg
@@ -26,7 +26,7 @@ _MOVED = "it has changed since it was listed, so nothing was done; run the comma
 
 @dataclass(frozen=True)
 class Plan:
-    """What was found, and what could not be looked at."""
+    """What was found, and what this role could not look at."""
 
     leftovers: tuple[Leftover, ...]
     not_looked_at: tuple[str, ...]
@@ -34,27 +34,55 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one left-over; ``error`` says why it is still there."""
+    """What became of one left-over that was to go; ``error`` says why it is still there."""
 
     leftover: Leftover
     error: str = ""
 
 
 @dataclass(frozen=True)
+class Told:
+    """One thing as it is told. ``result`` is what became of it: ``done``, ``failed`` or, of all else, ``listed``."""
+
+    region: str
+    kind: str
+    name: str
+    action: Action
+    why: str
+    note: str
+    statement: str
+    result: str
+    error: str
+
+
+@dataclass(frozen=True)
 class Cleaning:
-    """What ``clean`` found and did. ``outcomes`` is empty where nothing was confirmed."""
+    """What ``clean`` found and did. ``left`` counts the left-overs that are still there, ``failed`` those of them that
+    could not be removed; what is kept is none.
+    """
 
-    found: Plan
-    outcomes: tuple[Outcome, ...]
-    left: int = field(init=False)
-    failed: int = field(init=False)
+    leftovers: tuple[Told, ...]
+    not_looked_at: tuple[str, ...]
+    left: int
+    failed: int
 
-    def __post_init__(self) -> None:
-        """Count the left-overs that are still there, and those that could not be removed."""
-        gone = sum(not outcome.error for outcome in self.outcomes)
-        by_proof = [one for one in self.found.leftovers if one.action is not Action.KEEP]
-        object.__setattr__(self, "left", len(by_proof) - gone)
-        object.__setattr__(self, "failed", len(self.outcomes) - gone)
+
+def _summed_up(plan: Plan, outcomes: Sequence[Outcome]) -> Cleaning:
+    """The end of it. Pure."""
+    by_thing = {id(outcome.leftover): outcome for outcome in outcomes}
+    told_things = tuple(_told(one, by_thing.get(id(one))) for one in plan.leftovers)
+    return Cleaning(
+        told_things,
+        plan.not_looked_at,
+        sum(one.action is not Action.KEEP and one.result != "done" for one in told_things),
+        sum(one.result == "failed" for one in told_things),
+    )
+
+
+def _told(one: Leftover, outcome: Outcome | None) -> Told:
+    result = "listed" if outcome is None else "failed" if outcome.error else "done"
+    error = outcome.error if outcome is not None else ""
+    return Told(one.region, one.kind, one.name, one.action, one.why, one.note, one.statement, result, error)
 
 
 def clean(
@@ -84,7 +112,7 @@ def clean(
         for outcome in remove(conns, plan, slots, watch_s=watch_s) if confirmed else ():
             outcomes.append(outcome)
             on_outcome(outcome)
-    return Cleaning(plan, tuple(outcomes))
+    return _summed_up(plan, outcomes)
 
 
 def _check(conns: Mapping[str, Connection]) -> None:

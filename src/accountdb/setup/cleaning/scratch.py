@@ -47,11 +47,10 @@ def read(conn: Connection) -> tuple[tuple[Scratch, ...], str]:
 
 
 def _aged(conn: Connection, one: Scratch) -> Scratch:
+    """With the age by its files, where this role may look at them: a commit's time is not kept for ever."""
     may = conn.execute(block(FILE, "may_stat")).fetchone()
-    if one.age_s is not None or not (may and may[0]):
-        return one
-    row = conn.execute(block(FILE, "age"), {"oid": one.oid}).fetchone()
-    return replace(one, age_s=row[0] if row else None)
+    row = conn.execute(block(FILE, "age"), {"oid": one.oid}).fetchone() if may and may[0] else None
+    return replace(one, age_s=row[0]) if row and row[0] is not None else one
 
 
 def plan(region: str, scratches: Iterable[Scratch], obstacle: str) -> tuple[Leftover, ...]:
@@ -74,6 +73,6 @@ def _decide(region: str, one: Scratch, obstacle: str) -> Leftover:
         if one.age_s is None and not one.broken:
             care, note = Care.WATCH, "its age is not known to this role: it is watched for a minute first"
     # No FORCE: a session that comes meanwhile keeps it.
-    statement = composed("DROP DATABASE {}", sql.Identifier(one.name))
+    statement = composed("DROP DATABASE {}", sql.Identifier(one.name)) if action is not Action.KEEP else ""
     state = (one.oid, one.used) if care is Care.WATCH else (one.oid,)
     return Leftover(region, "scratch database", dotted(one.name), action, statement, why, note, state, care)
