@@ -57,7 +57,7 @@ FROM (SELECT t.oid::bigint AS oid, n.nspname AS schema, c.relname AS tab,
       FROM pg_catalog.pg_trigger AS t
       JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-      JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid AND p.proname = 'fence'
+      JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
       JOIN pg_catalog.pg_namespace AS pn ON pn.oid = p.pronamespace AND pn.nspname = 'accountdb'
       WHERE t.tgname = 'accountdb_fence' AND NOT t.tgisinternal AND t.tgparentid = 0
       UNION ALL
@@ -136,7 +136,7 @@ SELECT extract(epoch FROM pg_catalog.clock_timestamp()
 -- triggers --
 -- Triggers on tables of public that are disabled, and accountdb's own in whatever mode; foreign keys' own with their key.
 SELECT c.oid::bigint, n.nspname, c.relname, t.tgname, t.tgenabled::text, t.tgisinternal, pn.nspname, p.proname,
-       k.conname, pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(c.relowner), t.tgparentid <> 0
+       k.conname, pg_catalog.pg_has_role(c.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(c.relowner)
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

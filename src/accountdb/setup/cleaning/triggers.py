@@ -38,7 +38,6 @@ class Trigger:
     constraint: str | None
     may: bool
     owner: str
-    of_parent: bool = False
 
     @property
     def right_mode(self) -> str | None:
