@@ -12,13 +12,14 @@ SELECT pg_catalog.pg_is_in_recovery(),
        (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user);
 
 -- indexes --
--- Invalid indexes: what each is of, what hangs on it, whether this role may drop it, and a session that works on its table:
+-- Invalid indexes: what each is of, what hangs on it, whether this role may drop it (an owner may not in pg_toast), and a session that works on its table:
 -- whoever builds an index holds such a lock to the end. (pg_stat_progress_create_index hides other roles' builds.)
 SELECT c.oid::bigint, n.nspname, c.relname, tn.nspname, t.relname, c.relkind::text, c.relispartition, i.indisunique,
        i.indisreplident, k.name, k.schema, k.tab, k.contype,
        EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                WHERE d.objid IN (c.oid, t.oid) AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e'),
-       pg_catalog.pg_has_role(t.relowner, 'USAGE'), pg_catalog.pg_get_userbyid(t.relowner), b.pid
+       pg_catalog.pg_has_role(t.relowner, 'USAGE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+       CASE WHEN pg_catalog.has_schema_privilege(t.relowner, n.oid, 'USAGE') THEN pg_catalog.pg_get_userbyid(t.relowner) END, b.pid
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -34,7 +34,7 @@ class InvalidIndex:
     constraint: tuple[str, str, str, str] | None
     extension: bool
     may: bool
-    owner: str
+    owner: str | None
     busy: int | None
 
 

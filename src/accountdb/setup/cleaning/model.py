@@ -79,6 +79,6 @@ def dotted(*parts: str) -> str:
     return ".".join(part if _PLAIN.fullmatch(part) else sql.Identifier(part).as_string() for part in parts)
 
 
-def owner_runs(owner: str) -> str:
-    """The note of what this role may not do."""
-    return f"this role may not: {dotted(owner)} or an administrator runs it"
+def owner_runs(owner: str | None = None) -> str:
+    """The note of what this role may not do: who may, beside an administrator."""
+    return f"this role may not: {dotted(owner) + ' or ' if owner else ''}an administrator runs it"

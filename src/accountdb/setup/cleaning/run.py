@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import psycopg
 
-from accountdb.errors import AccountdbError, UsageError
+from accountdb.errors import AccountdbError, Refused
 from accountdb.migrations import runner
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect, told
@@ -122,7 +122,7 @@ def _check(conns: Mapping[str, Connection]) -> None:
         if row and row[0]:
             raise AccountdbError(f"--{region or 'dsn'}: this server is a standby", hint="name its primary")
     if len(conns) == 2 and session.same_database(*conns.values()):
-        raise UsageError("--cn and --global lead to the same database", hint="name both regions, or one with --dsn")
+        raise Refused("--cn and --global lead to the same database", hint="name both regions, or one with --dsn")
 
 
 def find(conns: Mapping[str, Connection], slots: Sequence[str] = ()) -> Plan:

@@ -19,7 +19,7 @@ from accountdb.pg.connect import Connection
 from accountdb.replication.engine import standing
 from accountdb.replication.model import Mode, Standing
 from accountdb.replication.native import slot_name
-from accountdb.setup.cleaning.model import FILE, SETTLED_S, Action, Care, Leftover, dotted, filled
+from accountdb.setup.cleaning.model import FILE, SETTLED_S, Action, Care, Leftover, dotted, filled, owner_runs
 from accountdb.sql import block
 
 _NATIVE_ORIGIN = re.compile(r"pg_([0-9]+)(?:_[0-9]+)?")
@@ -27,7 +27,6 @@ _COPYING_SLOT = re.compile(r"pg_[0-9]+_sync_[0-9]+_[0-9]+")
 _MAX_NAME_BYTES = 63
 # pglogical shortens longer names by a hash.
 _MAX_PGLOGICAL_PART = 16
-_ADMINISTRATOR = "this role may not: an administrator runs it"
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def _slot(region: str, facts: Facts, others: Mapping[str, Facts], slot: Slot, na
     if action is Action.REMOVE and slot.name not in named and not slot.lost and slot.away_s is None:
         care, note = Care.WATCH, "since when is not known: it is watched for a minute first"
     if action is Action.REMOVE and not facts.may_drop_slot:
-        action, note = Action.BY_HAND, _ADMINISTRATOR
+        action, note = Action.BY_HAND, owner_runs()
     statement = filled("drop_slot", name=sql.Literal(slot.name)) if action in (Action.REMOVE, Action.BY_HAND) else ""
     return Leftover(
         region, "replication slot", dotted(slot.name), action, statement, why, note, (slot.name, slot.confirmed), care
@@ -219,7 +218,7 @@ def _origins(region: str, facts: Facts) -> Iterable[Leftover]:
                 Action.REMOVE if facts.may_drop_origin else Action.BY_HAND,
                 filled("drop_origin", name=sql.Literal(name)),
                 why,
-                "" if facts.may_drop_origin else _ADMINISTRATOR,
+                "" if facts.may_drop_origin else owner_runs(),
                 (ident,),
             )
 
@@ -257,7 +256,7 @@ def _nodes_left(region: str, facts: Facts) -> Iterable[Leftover]:
             Action.REMOVE if facts.superuser else Action.BY_HAND,
             filled("drop_node", name=sql.Literal(name)),
             "it is not this region's, and no subscription here has to do with it",
-            "" if facts.superuser else _ADMINISTRATOR,
+            "" if facts.superuser else owner_runs(),
             (ident,),
         )
 
