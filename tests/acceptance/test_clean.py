@@ -142,6 +142,26 @@ def test_origins_and_nodes_that_no_subscription_has(left: Lab) -> None:
     exchange_one_way(left)
 
 
+@pytest.mark.parametrize("plain_lab", [pytest.param("pglogical", marks=pytest.mark.pglogical)], indirect=True)
+def test_where_the_server_cannot_say_since_when_a_slot_is_watched(left: Lab) -> None:
+    """Before PostgreSQL 17. A slot by which somebody reads meanwhile stays."""
+    there = left.region("global").admin_dsn
+    regions = {str(region.name): region.admin_dsn for region in left.regions}
+    run_sql(there, "SELECT pg_create_logical_replication_slot('node_cn_sub', 'pgoutput')")
+
+    def read(plan: run.Plan) -> None:
+        assert [one.name for one in plan.leftovers if one.to_do] == ["node_cn_sub"]
+        run_sql(there, "INSERT INTO users (username, password) VALUES ('meanwhile', 'x')")
+        run_sql(there, "SELECT pg_replication_slot_advance('node_cn_sub', pg_current_wal_lsn())")
+
+    used = run.clean(regions, confirmed=True, on_found=read, watch_s=1)
+    assert (used.left, used.failed) == (1, 1)
+    assert value(there, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'node_cn_sub'") == 1
+    gone = run.clean(regions, confirmed=True, watch_s=1)
+    assert (gone.left, gone.failed) == (0, 0)
+    assert value(there, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'node_cn_sub'") == 0
+
+
 def exchange_one_way(lab: Lab) -> None:
     """Global still follows CN."""
     run_sql(lab.region("cn").app_dsn, "INSERT INTO users (username, password) VALUES ('after', 'x')")

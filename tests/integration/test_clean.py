@@ -254,7 +254,7 @@ def test_our_triggers_go_on_in_their_right_mode_and_others_are_told(databases: D
     run_all(admin, "ALTER TABLE public.sessions DISABLE TRIGGER ALL")
     told = listed("--dsn", dsn, "--yes", status=1)
     assert f"trigger trg_{'y' * 59} on public.users: keep: it is disabled (it is not accountdb's)" in told
-    line = next(line for line in told.splitlines() if "foreign key sessions_user_uuid_fkey" in line)
+    line = next(line for line in told.splitlines() if "constraint sessions_user_uuid_fkey on public.sessions" in line)
     assert ": by hand: " in line
     for statement in line.rpartition("not checked): ")[2].split("; "):
         run_sql(admin, statement)

@@ -98,7 +98,8 @@ def clean(
 
     ``slots`` are slots that go although nothing proves that they are stale. ``on_found`` comes before the first
     removal, ``on_outcome`` after each, when it is committed; a failure of one keeps no other. Raises UsageError for a
-    slot that is not there, Refused for one that is in use, ConnectError, AccountdbError on a standby.
+    slot that is not there, Refused for one that is in use and for one database twice, ConnectError, AccountdbError on
+    a standby.
     """
     with ExitStack() as stack:
         conns = {
@@ -172,7 +173,7 @@ _LOOKS: dict[str, Callable[[str, Mapping[str, Connection], Sequence[str]], _Seen
     "note": _objects,
     "waiting subscription": _objects,
     "trigger": _triggers,
-    "constraint trigger": _triggers,
+    "constraint": _triggers,
     "scratch database": _scratches,
     "replication slot": _streams,
     "replication origin": _streams,
@@ -226,7 +227,7 @@ def _remove(conns: Mapping[str, Connection], one: Leftover, slots: Sequence[str]
             # What a statement selects by its state is none when that has moved.
             gone = conns[one.region].execute(one.statement.encode()).rowcount != 0
             return Outcome(one, "" if gone else _MOVED)
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if attempt + 1 < _TRIES:
                 time.sleep(random.uniform(0.2, 1.0))
     return Outcome(one, f"other sessions held a lock on it at each of {_TRIES} tries; run the command again")

@@ -136,6 +136,11 @@ def check_named(all_facts: Mapping[str, Facts], named: Sequence[str]) -> None:
                     f"slot {name} is active: its subscriber is connected",
                     hint="migratectl region leave on the subscriber's side removes it",
                 )
+            if slot.synced:
+                raise Refused(
+                    f"slot {name} is copied from this server's primary",
+                    hint="remove it on the server that it is copied from",
+                )
             user = user_of(slot, {other: facts for other, facts in all_facts.items() if other != region})
             if user is not None:
                 raise Refused(

@@ -64,7 +64,7 @@ def plan(region: str, triggers: Iterable[Trigger]) -> tuple[Leftover, ...]:
         if one.internal and one.mode == "D":
             key = (one.table_oid, one.schema, one.table, one.owner, one.constraint)
             keys.setdefault(key, []).append(one.name)
-    found += [_foreign_key(region, key, names) for key, names in keys.items()]
+    found += [_constraint(region, key, names) for key, names in keys.items()]
     return tuple(found)
 
 
@@ -98,16 +98,15 @@ def _decide(region: str, one: Trigger) -> Leftover:
     )
 
 
-def _foreign_key(region: str, key: tuple[int, str, str, str, str | None], names: list[str]) -> Leftover:
+def _constraint(region: str, key: tuple[int, str, str, str, str | None], names: list[str]) -> Leftover:
     oid, schema, table, _, constraint = key
     statements = "; ".join(
         composed(_ENABLE["O"], sql.Identifier(schema, table), sql.Identifier(name)) for name in names
     )
-    what = f"foreign key {dotted(constraint)}" if constraint else "a constraint"
     return Leftover(
         region,
-        "constraint trigger",
-        f"{what} on {dotted(schema, table)}",
+        "constraint",
+        f"{dotted(constraint or 'without a name')} on {dotted(schema, table)}",
         Action.BY_HAND,
         statements,
         "its triggers are disabled (DISABLE TRIGGER ALL): nothing checks it",
