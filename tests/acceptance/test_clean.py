@@ -93,6 +93,43 @@ def test_the_slot_of_a_region_that_left_goes(left: Lab, monkeypatch: pytest.Monk
     exchange(left)
 
 
+@pytest.mark.parametrize("plain_lab", ["native"], indirect=True)
+def test_a_lost_slot_goes_but_for_a_subscription_that_is_seen(apart: Lab) -> None:
+    for name in ("cn", "global"):
+        assert join(apart, name).returncode == 0
+    eventually(lambda: healthy(apart))
+    apart.cut()
+    away(apart)
+    there = apart.region("global").admin_dsn
+    run_sql(there, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    try:
+        run_sql(there, "SELECT pg_reload_conf()")
+        eventually(lambda: value(there, "SHOW max_slot_wal_keep_size") == "1MB")
+        for _ in range(2):
+            run_sql(
+                there, "SELECT pg_logical_emit_message(true, 'x', repeat('x', 1000000)) FROM generate_series(1, 20)"
+            )
+            run_sql(there, "SELECT pg_switch_wal()")
+        run_sql(there, "CHECKPOINT")
+        eventually(lambda: value(there, "SELECT wal_status FROM pg_replication_slots") == "lost")
+        both = migratectl("clean", "--yes", env=apart.env())
+        assert both.returncode == 0, both.stderr
+        assert "lost, but sub_from_global of cn still uses it" in both.stdout
+        assert len(rows(there, SLOTS)) == 1
+        one = migratectl("clean", "--yes", "--dsn", there)
+        assert one.returncode == 0, one.stderr
+        assert rows(there, SLOTS) == []
+    finally:
+        run_sql(there, "ALTER SYSTEM RESET max_slot_wal_keep_size")
+        run_sql(there, "SELECT pg_reload_conf()")
+    apart.heal()
+    # A region whose slot is gone can still leave, and join again.
+    assert migratectl("region", "leave", "--dsn", apart.region("cn").admin_dsn).returncode == 0
+    assert join(apart, "cn").returncode == 0
+    resume(apart, "global")
+    exchange(apart)
+
+
 def test_a_slot_goes_by_name_and_not_while_it_is_active(left: Lab) -> None:
     slot = slot_of_cn(left)
     busy = value(left.region("cn").admin_dsn, "SELECT slot_name FROM pg_replication_slots WHERE active")

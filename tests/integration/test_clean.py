@@ -336,6 +336,14 @@ def test_a_scratch_database_goes_when_it_is_old_and_nobody_uses_it(migrated: str
     assert not exists(migrated, scratch)
 
 
+def test_a_scratch_database_that_was_half_dropped_goes_at_once(migrated: str, scratch: str) -> None:
+    """An interrupted DROP DATABASE leaves it so; nobody can connect to it any more."""
+    name = psycopg.conninfo.conninfo_to_dict(scratch)["dbname"]
+    run_sql(migrated, "UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", name)
+    assert "remove: " in listed("--dsn", migrated, "--yes", status=0)
+    assert not exists(migrated, scratch)
+
+
 def test_a_scratch_database_of_unknown_age_is_watched_first(
     migrated: str, owner: str, scratch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
