@@ -41,6 +41,7 @@ COMMANDS = {
     "verify": ("check", "verify"),
     "check": ("check", "check"),
     "reset": ("structure", "reset"),
+    "clean": ("clean", "clean"),
     "dump-schema": ("structure", "dump_schema"),
     "init": ("region", "init"),
     "create-user": ("region", "create_user"),

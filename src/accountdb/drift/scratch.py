@@ -49,7 +49,7 @@ def scratch_database(dsn: str) -> Iterator[str]:
 
 def _create(dsn: str, name: str) -> None:
     with session(dsn, autocommit=True) as conn:
-        _refuse_stuck(conn)
+        refuse_stuck(conn)
         mine = role(conn)
         if not (mine.create_database or mine.superuser):
             raise MissingRightError(
@@ -65,7 +65,7 @@ def _create(dsn: str, name: str) -> None:
         )
 
 
-def _refuse_stuck(conn: Connection) -> None:
+def refuse_stuck(conn: Connection) -> None:
     """Make nothing where it could not be dropped again.
 
     PostgreSQL 15 and later wait in DROP DATABASE until every process has answered, and the workers
