@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from accountdb.lab import Lab
-from accountdb.migrations.runner import LOCK_KEY
+from accountdb.migrations.locks import LOCK_KEY
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
 from accountdb.setup.cleaning import run

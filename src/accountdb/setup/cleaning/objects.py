@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from accountdb.migrations import runner
+from accountdb.migrations.locks import LOCK_KEY
 from accountdb.pg.connect import Connection
 from accountdb.setup.cleaning.model import FILE, Action, Care, Leftover, composed, dotted, filled, owner_runs
 from accountdb.sql import block, text
@@ -73,7 +73,7 @@ def read(conn: Connection) -> tuple[Facts, tuple[str, ...]]:
             Note("pending_subscription", (name, mode), *there["pending_subscription"], str(now))
             for name, mode, now in conn.execute(block(FILE, "pending"))
         )
-    migrating = conn.execute(block(FILE, "migrating"), {"key": runner.LOCK_KEY}).fetchone()
+    migrating = conn.execute(block(FILE, "migrating"), {"key": LOCK_KEY}).fetchone()
     facts = Facts(
         tuple(UnusedFunction(*row) for row in conn.execute(block(FILE, "functions"))),
         tuple(Fence(*row) for row in conn.execute(block(FILE, "fences"))),

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import psycopg
 
 from accountdb.errors import AccountdbError, Refused
-from accountdb.migrations import runner
+from accountdb.migrations.locks import LOCK_KEY
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.setup.cleaning import indexes, objects, scratch, streams, triggers
@@ -194,7 +194,7 @@ def remove(
                 yield Outcome(one, "it was used while it was watched; run the command again")
             elif one.care is Care.MIGRATION:
                 busy = "a migration runs on this database"
-                with session.advisory_lock(conns[one.region], runner.LOCK_KEY, busy=busy, wait_s=_LOCK_WAIT_S):
+                with session.advisory_lock(conns[one.region], LOCK_KEY, busy=busy, wait_s=_LOCK_WAIT_S):
                     outcome = _remove(conns, one, slots)
                 yield outcome
             else:
