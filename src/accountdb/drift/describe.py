@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import unified_diff
 from typing import Any
@@ -72,10 +71,8 @@ def _speaks_for(finding: Finding, comparison: Comparison) -> str:
     """What comes and goes with a table or view that only some sides have, and is not told by itself."""
     if finding.kind not in OWNER_KINDS:
         return ""
-    there = comparison.structures[finding.present[0]].objects
-    owner = (finding.schema, finding.name)
-    counts = Counter(one.kind for one in there if (one.schema, one.owner) == owner)
-    return f", with {', '.join(counted(kind, counts[kind]) for kind in KINDS if counts[kind])}" if counts else ""
+    counts: Mapping[str, int] = comparison.belongings.get((finding.present[0], finding.schema, finding.name), {})
+    return f", with {', '.join(counted(kind, counts[kind]) for kind in KINDS if kind in counts)}" if counts else ""
 
 
 def _attribute(finding: Finding, row: Values) -> Iterator[str]:
