@@ -58,7 +58,7 @@ def objects(found: dict[str, Any]) -> list[str]:
 def test_equal_regions_are_equal_and_it_says_what_was_looked_at(two: Two) -> None:
     done = two.check()
     assert (done.returncode, done.stdout) == (0, "")
-    assert "11 table, 96 column" in done.stderr
+    assert "11 tables, 96 columns" in done.stderr
     assert "guards, row contract: a region is in mode pgsync" in done.stderr
     assert done.stderr.endswith("\nequal\n")
 
@@ -73,7 +73,7 @@ def test_each_object_tells_what_differs_and_who_left_the_schema(two: Two) -> Non
     done = two.check()
     assert done.returncode == 1
     assert done.stdout.startswith(
-        "table public.notes: only in global\n"
+        "table public.notes: only in global, with 1 column, 1 constraint\n"
         "  form: table\n"
         "  persistence: permanent\n"
         "  accountdb's schema says nothing about it\n"
@@ -224,7 +224,7 @@ def test_regions_by_name_and_more_than_two(two: Two, databases: Databases) -> No
     done = migratectl("check", "--node", f"a={two.cn}", "--node", f"b={two.global_}", "--node", f"c={third}")
     assert done.returncode == 1
     assert done.stdout == (
-        "table public.notes: only in b\n  form: table\n  persistence: permanent\n"
+        "table public.notes: only in b, with 1 column\n  form: table\n  persistence: permanent\n"
         "  accountdb's schema says nothing about it\n"
         "column public.users.level\n  default: a and b 20, c 10\n  c differs from accountdb's schema\n"
     )
@@ -283,7 +283,7 @@ def test_hostile_names_come_out_on_one_line_each(two: Two, hostile_role: str) ->
         run_sql(two.cn, statement.format(**words))
     only_cn = two.check()
     assert only_cn.returncode == 1
-    assert f"table public.{ESCAPED}: only in cn\n" in only_cn.stdout
+    assert f"table public.{ESCAPED}: only in cn, with 2 columns, 1 index, 1 rule, 1 policy\n" in only_cn.stdout
     heads = [line for line in only_cn.stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in heads] == ["composite", "table", "statistics", "function", "publication"]
     for statement in HOSTILE_STATEMENTS.strip().split(";\n"):

@@ -10,6 +10,7 @@ import pytest
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Identity, Structure
 from accountdb.drift.verify import compare_regions
+from accountdb.errors import AccountdbError
 
 pytest_plugins = ("tests.integration.conftest_drift",)
 
@@ -136,6 +137,17 @@ def test_reading_while_objects_come_and_go(database: str) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_table_that_is_locked_is_not_waited_for_for_ever(database: str) -> None:
+    prepare(database)
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as conn:
+        conn.execute('CREATE VIEW public.seen AS SELECT "Col.umn" FROM public."Odd.Name"')
+        other.execute('LOCK TABLE public."Odd.Name"')
+        with pytest.raises(AccountdbError, match="another session has locked a table"):
+            read_structure(conn)
+        other.rollback()
+        assert Identity("view", "public", "seen") in read_structure(conn).objects
 
 
 @pytest.mark.parametrize("count", [300])

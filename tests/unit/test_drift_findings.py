@@ -32,7 +32,7 @@ def structure(*more: tuple[Identity, Definition], major: int | None = 17, withou
 
 
 def lines(comparison: Comparison) -> list[str]:
-    return [line for each in comparison.findings for line in report(each, referenced=comparison.referenced)]
+    return [line for each in comparison.findings for line in report(each, comparison)]
 
 
 @given(st.text(min_size=1, max_size=8) | st.sampled_from(["PUBLIC", '"PUBLIC"', 'a"b', '"']) | st.none())
@@ -128,6 +128,11 @@ CANONICAL = structure()
 def test_who_deviates_from_the_schema(cn: Structure, global_: Structure, deviates: tuple[str, ...] | None) -> None:
     (finding,) = side_by_side({"cn": cn, "global": global_}, reference=CANONICAL).findings
     assert finding.deviates == deviates
+
+
+def test_a_table_of_one_side_says_what_comes_with_it() -> None:
+    (line, *_) = lines(side_by_side({"cn": structure(), "global": Structure({}, major=17)}))
+    assert line == "table public.users: only in cn, with 1 column"
 
 
 def test_three_sides() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from accountdb.drift.compare import Change, compare, order
 from accountdb.drift.kinds import KINDS, NOT_COMPARED, NotCompared
@@ -83,6 +84,17 @@ class Comparison:
     def clean(self) -> bool:
         """Whether nothing differs."""
         return not self.findings
+
+    @cached_property
+    def belongings(self) -> Mapping[tuple[str, str, str], Counter[str]]:
+        """By side, schema and table or view: how many objects of each kind belong to it."""
+        found: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+        for side, structure in self.structures.items():
+            for one in structure.objects:
+                owner = one.owner
+                if owner is not None:
+                    found[side, one.schema, owner][one.kind] += 1
+        return found
 
     def change(self, finding: Finding) -> Change:
         """A finding in the words of ``compare``, with the first side as what is expected."""
