@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from accountdb.drift.fingerprint import look
 from accountdb.lab import Lab
 from accountdb.migrations.files import shipped
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
-from accountdb.setup.together import look
 from proof.stepping import Orders
 from proof.striking import Striker
 from tests.conftest import BIN, Databases, migratectl, rows, run_sql, value
@@ -112,7 +112,7 @@ def test_a_region_that_has_drifted_stops_both_and_is_named(two: Pair, region: in
     before = [stand(dsn) for dsn in two]
     failed = migrate(two, write(tmp_path / "m", FIVE))
     assert failed.returncode == 3
-    assert "cn and global differ before the migration, so nothing was done" in failed.stderr
+    assert "the regions differ before the migration, so nothing was done" in failed.stderr
     assert f"index public.users.mine_idx: {'extra' if region else 'missing'}" in failed.stderr
     assert "migratectl check" in failed.stderr
     assert [stand(dsn) for dsn in two] == before

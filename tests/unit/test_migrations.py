@@ -15,8 +15,8 @@ from accountdb.migrations.ledger import Logged
 from accountdb.migrations.planning import Applied, Step
 from accountdb.migrations.together import RegionState, steps_of, unfinished
 from accountdb.script.statements import split
-from accountdb.setup.streams import Effects, dropped_tables, to_fence
-from accountdb.setup.together import segments
+from accountdb.setup.migrating.streams import Effects, dropped_tables, to_fence
+from accountdb.setup.migrating.together import segments
 
 RUN = UUID(int=1)
 FILES = tuple(Migration(n, f"s{n}", f"SELECT {n}", f"SELECT -{n}", "folder") for n in (1, 2, 3))

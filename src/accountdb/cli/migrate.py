@@ -13,7 +13,7 @@ from accountdb.render import output
 
 if TYPE_CHECKING:
     from accountdb.migrations.rehearsal import Rehearsed
-    from accountdb.setup.migrating import RegionPlan, Wish
+    from accountdb.setup.migrating.run import RegionPlan, Wish
 
 
 def migrate(
@@ -57,8 +57,8 @@ def migrate(
 ) -> int:
     """Apply pending migrations to one region, or to all that are given: all or none."""
     from accountdb.migrations.steps import Patience
-    from accountdb.setup.migrating import Wish
-    from accountdb.setup.migrating import migrate as run
+    from accountdb.setup.migrating.run import Wish
+    from accountdb.setup.migrating.run import migrate as run
 
     if not 0 < lock_timeout <= 600 or not 0 <= lock_wait <= 86_400:
         raise UsageError(
@@ -93,7 +93,7 @@ def migrate(
 
 
 def _show(regions: dict[str, str], wish: Wish, *, rehearse: bool, json_: bool) -> int:
-    from accountdb.setup.migrating import show_plan
+    from accountdb.setup.migrating.run import show_plan
 
     plans = show_plan(regions, wish, rehearsal=rehearse)
     pending = any(one.steps for one in plans)
@@ -156,7 +156,7 @@ def version(
     dsn: options.Dsn = None, cn: options.CnDsn = None, global_: options.GlobalDsn = None, node: options.Nodes = None
 ) -> int:
     """Print the applied version; 0 for a database that was never migrated."""
-    from accountdb.setup.migrating import versions
+    from accountdb.setup.migrating.run import versions
 
     for name, found in versions(options.some(dsn, cn, global_, node)).items():
         output.say(f"{name}: {found}" if name else str(found))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
+from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Identity, Structure, essential
+from accountdb.pg.connect import Connection
 
 # The runner's own; it has it at every version.
 _LEDGER = frozenset({"migration", "migration_log", "migration_progress"})
@@ -23,6 +25,11 @@ def fingerprint(structure: Structure) -> str:
     """SHA-256 of the core of a structure, in hexadecimal."""
     text = json.dumps(core(structure).tree(), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def look(conn: Connection) -> str:
+    """The fingerprint of the structure of a region, as this session sees it now."""
+    return fingerprint(read_structure(conn))
 
 
 def digests(structure: Structure) -> dict[Identity, str]:

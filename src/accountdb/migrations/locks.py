@@ -22,10 +22,10 @@ LOCK_KEY = 0x6163_6374_0001
 BUSY = "another migration runs on this database"
 
 _LOOK_EVERY_S = 0.2
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
-def patiently(act: Callable[[], _T], patience: Patience, watched: Mapping[str, tuple[str, int]]) -> _T:
+def patiently(act: Callable[[], T], patience: Patience, watched: Mapping[str, tuple[str, int]]) -> T:
     """``act()``, tried again while it meets a lock, with a random pause so that others get through.
 
     ``watched``: by how messages call a region, its DSN and the process of the session that acts there.

@@ -23,6 +23,7 @@ from accountdb.script.statements import Statement
 from accountdb.sql import block
 
 _FILE = "migrations.sql"
+_LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _DONE = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK, ExecStatus.EMPTY_QUERY)
 
 Look = Callable[[Connection], str | None]
@@ -85,7 +86,7 @@ def explained(error: psycopg.Error, step: Step, statement: Statement) -> Account
         hint = "run it as the owner of the database, or as an administrator"
     position = error.diag.statement_position
     line = statement.line_at(int(position) if position else None)
-    kind = LockedError if isinstance(error, psycopg.errors.LockNotAvailable) else AccountdbError
+    kind = LockedError if isinstance(error, _LOCKED) else AccountdbError
     return kind(f"migration {step.title}, line {line}: {reason.message}", hint=hint)
 
 

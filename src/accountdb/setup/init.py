@@ -14,6 +14,7 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import candidates, violations
+from accountdb.drift.fingerprint import look
 from accountdb.errors import UsageError
 from accountdb.guards import install as guards
 from accountdb.migrations import runner
@@ -23,9 +24,8 @@ from accountdb.replication import common
 from accountdb.replication.engine import standing
 from accountdb.replication.facts import NATIVE_SINCE
 from accountdb.replication.model import Mode
-from accountdb.setup.adopting import adopt_own
+from accountdb.setup.migrating.adopting import adopt_own
 from accountdb.setup.report import Report
-from accountdb.setup.together import look
 from accountdb.sql import block
 from accountdb.sync import capture
 

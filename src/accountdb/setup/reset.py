@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from accountdb.catalog.tables import read_tables
+from accountdb.drift.fingerprint import look
 from accountdb.errors import Refused
 from accountdb.migrations import runner
 from accountdb.migrations.ledger import Journal
@@ -19,7 +20,6 @@ from accountdb.replication.model import Mode, Standing
 from accountdb.setup.init import install_guards
 from accountdb.setup.join import withdraw
 from accountdb.setup.report import Report
-from accountdb.setup.together import look
 from accountdb.sql import block
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
+from accountdb.drift.fingerprint import look
 from accountdb.errors import Refused
 from accountdb.migrations import runner
 from accountdb.migrations.files import OWN, Migration, from_folder, shipped
@@ -19,11 +20,11 @@ from accountdb.migrations.steps import Patience
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.engine import standing
-from accountdb.setup import streams
-from accountdb.setup.adopting import adopt_folder, adopt_own
-from accountdb.setup.together import Together, look
-
-Tell = Callable[[str], None]
+from accountdb.setup.migrating import streams
+from accountdb.setup.migrating.adopting import adopt_folder, adopt_own
+from accountdb.setup.migrating.finishing import finish
+from accountdb.setup.migrating.regions import Regions, Tell
+from accountdb.setup.migrating.together import apply
 
 
 @dataclass(frozen=True)
@@ -139,14 +140,14 @@ def _refuse_joined(conn: Connection, wish: Wish) -> None:
 def _together(
     conns: Mapping[str, Connection], wish: Wish, watched: Mapping[str, tuple[str, int]], tell: Tell
 ) -> tuple[Moved, ...]:
-    run = Together(conns, watched, wish.patience, tell, allow_data=wish.allow_data)
-    run.finish({files[0].series: files for files, _ in wish.series()})
+    regions = Regions(conns, watched, wish.patience, tell)
+    finish(regions, {files[0].series: files for files, _ in wish.series()})
     applied, version = 0, 0
     first = next(iter(conns.values()))
     for files, to in wish.series():
         # The regions are equal by now, so one plan is the plan of all.
         planned = wish.plan(first, files, to)
-        run.apply(planned)
+        apply(regions, planned, allow_data=wish.allow_data)
         applied, version = applied + len(planned.steps), planned.to_version
     return tuple(Moved(name, version, applied) for name in conns)
 

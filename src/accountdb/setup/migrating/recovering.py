@@ -20,7 +20,7 @@ from accountdb.drift.structure import Identity, Structure
 from accountdb.pg.connect import Connection
 from accountdb.replication.drain import NotDryError, run_dry
 from accountdb.replication.engine import Engine
-from accountdb.setup import streams
+from accountdb.setup.migrating import streams
 
 _DRY_WITHIN_S = 5.0
 _TAKES_PART = frozenset({"table", "column", "constraint", "index", "enum", "domain", "composite"})

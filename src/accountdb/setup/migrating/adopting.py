@@ -142,7 +142,10 @@ def known_text(dsn: str) -> str:
             runner.migrate(conn, migration.version)
             versions[str(migration.version)] = sorted(list(one) for one in _objects(read_structure(conn)))
             conn.commit()
-    document: Mapping[str, object] = {"generated_by": "python -m accountdb.setup.adopting DSN", "versions": versions}
+    document: Mapping[str, object] = {
+        "generated_by": "python -m accountdb.setup.migrating.adopting DSN",
+        "versions": versions,
+    }
     return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
