@@ -249,3 +249,30 @@ def test_killed_between_the_commits_rows_of_the_old_form_get_through(
     assert down.returncode == 0, down.stderr
     for dsn in (cn, there):
         run_sql(dsn, f"CREATE TABLE public.cards ({CONTRACT})")
+
+
+@pytest.mark.parametrize("every", [131, pytest.param(3, marks=pytest.mark.by_hand)])
+def test_killed_at_every_step_under_writers_no_stream_stops_and_nothing_is_lost(
+    ready_lab: Lab, folder: Path, tmp_path: Path, every: int
+) -> None:
+    """Up and down in turn, killed further and further in, and always finished by the same command again."""
+    cn, there = (ready_lab.region(name).admin_dsn for name in ("cn", "global"))
+    assert migrate(ready_lab, folder, "--to", "2").returncode == 0
+    striker, writers = Striker(tmp_path), Writers(ready_lab)
+    words = ("migrate", "--cn", cn, "--global", there, "--dir", str(folder), "--allow-down", "--to")
+    at, deaths, up, alive = every, 0, True, 0
+    with writers.at_work():
+        while alive < 2:
+            to = "3" if up else "2"
+            ended = striker.run(Orders("migratectl", (*words, to), "kill", at, "", False, {}), lambda _: None)
+            again = migrate(ready_lab, folder, "--to", to, "--allow-down")
+            assert again.returncode == 0, (at, to, again.stderr)
+            deaths += ended.reached is not None
+            alive = 0 if ended.reached else alive + 1
+            at, up = at + every, not up
+    assert deaths >= 500 // every
+    assert writers.failed == []
+    for dsn in (cn, there):
+        eventually(lambda d=dsn: set(writers.done) <= {n for (n,) in rows(d, "SELECT username FROM users")})  # type: ignore[misc]
+    assert equal(ready_lab)
+    assert migratectl("status", env=ready_lab.env()).returncode == 0
