@@ -276,3 +276,28 @@ def test_killed_at_every_step_under_writers_no_stream_stops_and_nothing_is_lost(
         eventually(lambda d=dsn: set(writers.done) <= {n for (n,) in rows(d, "SELECT username FROM users")})  # type: ignore[misc]
     assert equal(ready_lab)
     assert migratectl("status", env=ready_lab.env()).returncode == 0
+
+
+def test_rows_that_are_under_way_get_through_before_their_column_goes(ready_lab: Lab, folder: Path) -> None:
+    assert migrate(ready_lab, folder, "--to", "2").returncode == 0
+    names = {region.name: uuid4().hex for region in ready_lab.regions}
+    ready_lab.cut()
+    try:
+        for region in ready_lab.regions:
+            insert = "INSERT INTO users (username, password, level) VALUES (%s, 'x', 7)"
+            run_sql(region.app_dsn, insert, names[region.name])
+        env = {"CN_DSN": ready_lab.region("cn").admin_dsn, "GLOBAL_DSN": ready_lab.region("global").admin_dsn}
+        words, environment = words_and_environment("migratectl", ["migrate", "--dir", str(folder)], env)
+        process = subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+        fenced = "SELECT count(*) FROM pg_trigger WHERE tgname = 'accountdb_fence'"
+        eventually(lambda: all(value(region.admin_dsn, fenced) for region in ready_lab.regions), what="the fence")
+    finally:
+        ready_lab.heal()
+        for region in ready_lab.regions:
+            assert migratectl("region", "resume", "--dsn", region.admin_dsn).returncode == 0
+    assert process.wait(60) == 0
+    for region in ready_lab.regions:
+        there = "SELECT count(*) FROM users WHERE username = ANY (%s)"
+        assert value(region.admin_dsn, there, list(names.values())) == 2
+        assert value(region.admin_dsn, "SELECT max(version) FROM accountdb.migration WHERE series = 'folder'") == 3
+    assert equal(ready_lab)
