@@ -12,12 +12,16 @@ from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.guards.install import install, states
-from accountdb.pg import session
+from accountdb.migrations import runner
+from accountdb.migrations.locks import all_locked, patiently
+from accountdb.migrations.steps import Patience, begin
 from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import function_name
 from accountdb.replication import common
-from accountdb.replication.engine import Engine, engine_for
-from accountdb.replication.model import JoinRequest
+from accountdb.replication.engine import engine_for
+from accountdb.replication.model import Mode
+from accountdb.setup.migrating import fence
+from accountdb.setup.migrating.regions import Regions, rolled_back
 from accountdb.setup.report import Report
 from accountdb.sql import block
 
@@ -67,47 +71,61 @@ def _mendable(fault: str) -> bool:
     return missing_column or fault.startswith("no BEFORE UPDATE")
 
 
-def add_table(regions: Mapping[str, str], name: str) -> Report:
+def add_table(dsns: Mapping[str, str], name: str) -> Report:
     """Bring the table under the row contract, guard it and replicate it, in all regions or in none.
 
-    Structure and guards are committed when they stand in every region; then the streams take it in.
-    Rows that stand are not copied.
+    Local writes of it are turned away until every stream takes it in. Rows that stand are not copied.
     """
     report = Report()
     with ExitStack() as stack:
-        conns = {region: stack.enter_context(connect(dsn, name=f"--{region}")) for region, dsn in regions.items()}
-        for region, conn in conns.items():
-            statements = contract_statements(_find(conn, region, name))
-            with conn.transaction():
-                session.act_as_owner(conn)
-                for statement in statements:
-                    conn.execute(statement)
-                conn.execute("RESET ROLE")
-            ready = [t for t in candidates(read_tables(conn)) if not violations(t)]
-            install(conn, ready)
-            report.done(region, f"{name} is under the row contract and guarded")
-        for conn in conns.values():
-            conn.commit()
-        _stream(conns, report)
+        conns = {region: stack.enter_context(connect(dsn, name=f"--{region}")) for region, dsn in dsns.items()}
+        watched = {region: runner.held(dsn, conns[region]) for region, dsn in dsns.items()}
+        stack.enter_context(all_locked(conns))
+        regions = Regions(conns, watched, Patience(), lambda line: None)
+        with regions.fenced(()):
+            patiently(lambda: _add(regions, name), regions.patience, watched)
+            for region in conns:
+                report.done(region, f"{name} is under the row contract and guarded")
+            regions.follow()
+            _tell_streams(regions, report)
     return report
 
 
-def _stream(conns: Mapping[str, Connection], report: Report) -> None:
-    """Have every region offer the tables, then every region take in what the others offer."""
-    engines: dict[str, Engine] = {}
-    for region, conn in conns.items():
-        conn.autocommit = True
-        node, mode = common.node(conn)
-        if node is None:
+def _add(regions: Regions, name: str) -> None:
+    """Everything in an open transaction of each region; then all are committed."""
+    with rolled_back(list(regions.conns.values())):
+        for region, conn in regions.conns.items():
+            with regions.named(region):
+                _add_here(conn, _find(conn, region, name), regions.patience)
+        for conn in regions.conns.values():
+            conn.commit()
+
+
+def _add_here(conn: Connection, found: Table, patience: Patience) -> None:
+    begin(conn, patience.lock_timeout_ms)
+    for statement in contract_statements(found):
+        conn.execute(statement)
+    conn.execute("RESET ROLE")
+    ready = [t for t in candidates(read_tables(conn)) if not violations(t)]
+    # The guards of its parents and children know of it.
+    install(conn, ready)
+    node, mode = common.node(conn)
+    if node is None or mode is Mode.PGSYNC:
+        return
+    engine = engine_for(mode)
+    if engine.offers(conn) and (found.schema, found.name) not in engine.offered(conn):
+        engine.add(conn, found)
+        if engine.standing(conn).joined:
+            fence.up(conn, [found.identifier], patience)
+
+
+def _tell_streams(regions: Regions, report: Report) -> None:
+    for region, conn in regions.conns.items():
+        engine = regions.standings.engines.get(region)
+        if engine is None:
             report.warn(region, "not joined yet: region join adds the table to the stream")
             continue
-        engines[region] = engine_for(mode)
-        tables = [t for t in candidates(read_tables(conn)) if not violations(t)]
-        if engines[region].offers(conn):
-            engines[region].offer(conn, JoinRequest(node, "", "", ""), tables)
-    for region, engine in engines.items():
-        for subscription in engine.standing(conns[region]).subscriptions:
-            engine.refresh(conns[region], subscription.name)
+        for subscription in engine.standing(conn).subscriptions:
             report.done(region, f"{subscription.name} takes it in")
 
 

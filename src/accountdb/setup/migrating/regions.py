@@ -77,8 +77,7 @@ class Regions:
         try:
             yield
         except AccountdbError as error:
-            kind = LockedError if isinstance(error, LockedError) else AccountdbError
-            raise kind(f"{name}: {error.message}; nothing was done in any region", hint=error.hint) from error
+            raise type(error)(f"{name}: {error.message}; nothing was done in any region", hint=error.hint) from error
         except psycopg.Error as error:
             kind = LockedError if isinstance(error, _LOCKED) else AccountdbError
             raise kind(f"{name}: {told(error).message}; nothing was done in any region") from error
