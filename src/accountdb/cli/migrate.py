@@ -129,7 +129,7 @@ def _say_rehearsed(done: Rehearsed) -> None:
     for table in done.rewritten:
         output.say(f"    rewrites {table}")
     for hazard in done.hazards:
-        output.say(f"    {hazard.kind}: {hazard.why}")
+        output.say(f"    hazard: {hazard.kind}: {hazard.why}")
 
 
 def _plain(plan: RegionPlan) -> dict[str, object]:

@@ -128,6 +128,11 @@ def _check(ledger: Sequence[Applied], files: Sequence[Migration]) -> None:
                 f"migration {entry.title} is applied here and not in the folder",
                 hint="name the folder that has it",
             )
+        if file.name != entry.name and file.checksum != entry.checksum:
+            raise AccountdbError(
+                f"version {entry.version} was applied here as {entry.title}, and the file of that number is {file.title}",
+                hint="name the folder that was applied here, or give the new file the next free number",
+            )
         if file.checksum != entry.checksum:
             raise AccountdbError(
                 f"migration {file.title} was changed after it was applied here",
