@@ -41,6 +41,8 @@ COMMANDS = {
     "verify": ("structure", "verify"),
     "reset": ("structure", "reset"),
     "dump-schema": ("structure", "dump_schema"),
+    "export": ("snapshot", "export"),
+    "import": ("snapshot", "import_"),
     "init": ("region", "init"),
     "create-user": ("region", "create_user"),
     "status": ("status", "status"),
