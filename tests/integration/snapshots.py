@@ -62,7 +62,9 @@ def state(dsn: str) -> list[Any]:
     with connect(dsn, autocommit=True) as conn:
         tables = [*read_tables(conn), *read_tables(conn, "accountdb")]
         places = [
-            conn.execute(sql.SQL("SELECT ctid::text, xmin::text FROM {} ORDER BY 1").format(table.identifier)).fetchall()
+            conn.execute(
+                sql.SQL("SELECT ctid::text, xmin::text FROM {} ORDER BY 1").format(table.identifier)
+            ).fetchall()
             for table in tables
         ]
         return [read_content(conn, tables), places]

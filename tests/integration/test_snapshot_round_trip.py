@@ -68,19 +68,19 @@ TYPES = {
     "char": ('"char"', ["x"]),
     "uuid ref": ("uuid", ["00000000-0000-4000-8000-00000000abcd"]),
 }
-HOSTILE = 'Ta"b.l%%s e\' 表 %s $$ {} select ' + "x" * 28
+HOSTILE = "Ta\"b.l%%s e' 表 %s $$ {} select " + "x" * 28
 
 
 def hostile(dsn: str) -> None:
     """A table with a hostile name, columns of many types with hostile names, and one row for each value."""
     run_sql(dsn, 'CREATE SCHEMA "the types"')
-    run_sql(dsn, 'CREATE TYPE "the types"."mo.od" AS ENUM (\'so-so\', \'it\'\'s "fine"\')')
+    run_sql(dsn, "CREATE TYPE \"the types\".\"mo.od\" AS ENUM ('so-so', 'it''s \"fine\"')")
     run_sql(dsn, 'CREATE TYPE "the types".pair AS (a integer, b text)')
     run_sql(dsn, "CREATE DOMAIN \"the types\".email AS text CHECK (VALUE LIKE '%@%')")
     assert len(HOSTILE.encode()) <= 63
     columns = ", ".join(f'"{name}" {type_}' for name, (type_, _) in TYPES.items())
     odd = f'"yes" text, "a: b #" text, "Ü%s"" " text, "{"k" * 63}" text'
-    made = "twice integer GENERATED ALWAYS AS (\"an int\" / 2) STORED"
+    made = 'twice integer GENERATED ALWAYS AS ("an int" / 2) STORED'
     make_table(dsn, HOSTILE, f"{columns}, {odd}, {made}")
     table = '"' + HOSTILE.replace('"', '""') + '"'
     for name, (type_, found) in TYPES.items():
@@ -160,7 +160,10 @@ def test_what_is_in_the_file_is_what_the_page_says(full: str, tmp_path: Path, na
     else:
         lines = [json.loads(line) for line in text.split("\n")[:-1]]
         header, end = lines[0]["snapshot"], lines[-1]["end"]
-        found = {table["name"]: [one["row"] for one in lines[1:-1] if one["table"] == table["name"]] for table in header["tables"]}
+        found = {
+            table["name"]: [one["row"] for one in lines[1:-1] if one["table"] == table["name"]]
+            for table in header["tables"]
+        }
         before = text[: text.rindex("\n", 0, -1) + 1]
     assert (header["format"], header["format_version"], header["node"]) == ("accountdb-snapshot", 1, "local")
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", header["taken_at"])

@@ -20,11 +20,12 @@ from accountdb.compare.columns import as_text
 from accountdb.errors import AccountdbError
 from accountdb.pg.names import doubled
 from accountdb.snapshot.events import Events
-from accountdb.snapshot.layout import header_document, parsed_header, parsed_trailer, quoted, unknown_table
+from accountdb.snapshot.layout import header_document, parsed_header, parsed_trailer, quoted
 from accountdb.snapshot.model import Header, TableShape, Trailer, Values
 from accountdb.snapshot.origin import EarlyEndError, Lines
 
 _BATCH = 500
+_SHA256_DIGITS = 64
 _MOST_HEADER_LINES = 200_000
 _NULL = "null"
 _TYPES = {str, type(None)}
@@ -182,7 +183,8 @@ class YamlReader:
             if isinstance(error, AccountdbError):
                 raise
             raise AccountdbError(
-                f"{self._lines.name} is not YAML that can be read: {_where(error, len(before))}",
+                f"{self._lines.name} is not YAML that can be read, after {sum(numbers.values())} rows:"
+                f" {getattr(error, 'problem', None) or type(error).__name__}",
                 hint="mend it, or take the snapshot again",
             ) from None
 
@@ -194,12 +196,9 @@ class YamlReader:
             raise EarlyEndError(self._lines.name)
         if len(document) > 1:
             raise AccountdbError(f"{self._lines.name}: more follows the end of the snapshot")
-        if len(self._lines.tail) < _SHORTEST_TAIL or "sha256" not in document["end"]:
-            raise EarlyEndError(self._lines.name)
+        if len(str(document["end"].get("sha256", ""))) < _SHA256_DIGITS:
+            raise EarlyEndError(self._lines.name)  # its last line was cut
         return parsed_trailer(self._lines.name, document["end"])
-
-
-_SHORTEST_TAIL = 64
 
 
 def _parsed(texts: list[str]) -> Values | None:
@@ -211,10 +210,6 @@ def _parsed(texts: list[str]) -> Values | None:
     if len(values) != len(texts) or not _TYPES.issuperset(map(type, values)):
         return None
     return values
-
-
-def _where(error: Exception, shift: int) -> str:
-    return str(getattr(error, "problem", None) or type(error).__name__)
 
 
 class _Text(io.RawIOBase):
@@ -233,6 +228,3 @@ class _Text(io.RawIOBase):
         size = len(self._rest) if size is None or size < 0 else size
         found, self._rest = self._rest[:size], self._rest[size:]
         return found
-
-
-__all__ = ["YamlReader", "YamlWriter", "unknown_table"]
