@@ -74,7 +74,7 @@ def make_table(dsn: str, name: str, columns: str) -> None:
     """A table of one's own under the row contract."""
     with connect(dsn) as conn:
         table = sql.Identifier("public", name)
-        conn.execute(sql.SQL("CREATE TABLE {} (" + CONTRACT + ", " + columns + ")").format(table))  # type: ignore[arg-type]
+        conn.execute(sql.SQL("CREATE TABLE {} (" + CONTRACT + ", " + columns + ")").format(table))
         for function in ("set_updated_at", "bump_version"):
             conn.execute(
                 sql.SQL("CREATE TRIGGER {} BEFORE UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION {}()").format(

@@ -200,9 +200,9 @@ def test_the_same_content_gives_the_same_file_but_for_its_time(full: str, tmp_pa
 @pytest.mark.parametrize("layout", ["yaml", "jsonl"])
 def test_through_pipes(full: str, empty: str, layout: str) -> None:
     wipe(empty)
-    command = [BIN / "migratectl", "export", "--dsn", full, "--output", "-", "--format", layout]
+    command = [str(BIN / "migratectl"), "export", "--dsn", full, "--output", "-", "--format", layout]
     done = subprocess.run(
-        ["/bin/sh", "-c", '"$@" | gzip | "$0" import --file -', BIN / "migratectl", *command],
+        ["/bin/sh", "-c", '"$@" | gzip | "$0" import --file -', str(BIN / "migratectl"), *command],
         env={"DB_URL": empty, "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -125,7 +125,7 @@ def test_many_rows_in_many_blocks(layout: str) -> None:
         "null": [],
         "sessions": [["1", None, None]] * 1501,
     }
-    assert read(written(layout, rows)) == rows  # type: ignore[arg-type]
+    assert read(written(layout, rows)) == rows
 
 
 @LAYOUTS
@@ -133,7 +133,7 @@ def test_a_snapshot_that_was_cut_anywhere_is_never_taken_for_a_whole_one(layout:
     data = written(layout)
     for length in range(len(data.rstrip())):
         with pytest.raises(AccountdbError) as caught:
-            assert read_edited(data[:length]) == ()
+            read_edited(data[:length])
         if length > data.index(b"users") + 2000:
             assert isinstance(caught.value, EarlyEndError), (length, caught.value)
 

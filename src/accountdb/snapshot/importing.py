@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from accountdb.compare import session as comparing
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
 from accountdb.errors import AccountdbError, Refused, UsageError
-from accountdb.pg.connect import Connection, connect
+from accountdb.pg.connect import Connection, connect, told
 from accountdb.snapshot.block import YamlReader
 from accountdb.snapshot.jsonl import JsonlReader
 from accountdb.snapshot.judging import Judging, read_policy
@@ -64,7 +65,7 @@ def import_snapshot(dsn: str, file: str, options: ImportOptions, watch: Watch) -
     with origin(file) as lines:
         reader = _reader(lines)
         header = reader.header()
-        with closing(connect(dsn, name=_NAME, autocommit=True)) as conn, named(_NAME, dsn):
+        with closing(connect(dsn, name=_NAME, autocommit=True)) as conn, named(_NAME, dsn), _allowed():
             comparing.prepare(conn)
             with conn.transaction(force_rollback=options.dry_run):
                 bringing = _Bringing(conn, lines, reader, header, options, watch)
@@ -83,6 +84,18 @@ def import_snapshot(dsn: str, file: str, options: ImportOptions, watch: Watch) -
         bringing.ignored,
         round(time.monotonic() - began, 3),
     )
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    """A right that is missing, with what an import needs."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Refused(
+            f"{_NAME}: {told(error).message}",
+            hint="use the tables' owner; or GRANT SELECT, INSERT, UPDATE, DELETE, and TEMPORARY on the database",
+        ) from error
 
 
 def _reader(lines: Lines) -> Reader:
