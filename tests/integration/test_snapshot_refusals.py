@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_what_stood_there(full: str, tmp_path: Path, name: st
     """A limit on the size of files is a full disk that a test can make."""
     file = tmp_path / name
     file.write_text("stands")
-    command = [BIN / "migratectl", "export", "--dsn", full, "--output", file]
+    command = [str(BIN / "migratectl"), "export", "--dsn", full, "--output", str(file)]
     done = subprocess.run(
         ["/bin/sh", "-c", 'trap "" XFSZ; ulimit -f 1; exec "$@"', "sh", *command],
         capture_output=True,

@@ -22,7 +22,7 @@ from accountdb.snapshot.layout import Reader
 from accountdb.snapshot.model import Counts, Header, Imported, ImportOptions, LeftOut, Reason, Strategy
 from accountdb.snapshot.origin import Lines, origin
 from accountdb.snapshot.staging import FILE, Staged
-from accountdb.snapshot.structure import check_same, read_structure
+from accountdb.snapshot.structure import Structure, check_same, read_structure
 from accountdb.snapshot.writing import Writing
 from accountdb.sql import block
 
@@ -133,6 +133,7 @@ class _Bringing:
         for table in structure.tables:
             # Parents first, as everybody does who locks them.
             self._conn.execute(sql.SQL(block(FILE, "lock")).format(table=table.identifier))
+        self._defer(structure)
         self._watch.stage("comparing")
         judging = Judging(staged, policy, self._options.strategy)
         judging.judge()
@@ -145,6 +146,15 @@ class _Bringing:
             writing.write(table)
             judging.done(table)
             self._count(staged, judging, table.name)
+
+    def _defer(self, structure: Structure) -> None:
+        """References may lead in a circle; who claims a value is to be known at once."""
+        self._conn.execute("SET CONSTRAINTS ALL DEFERRED")
+        for table in structure.tables:
+            for index in table.unique_indexes:
+                if not index.immediate:
+                    name = sql.Identifier(table.schema, index.name)
+                    self._conn.execute(sql.SQL("SET CONSTRAINTS {} IMMEDIATE").format(name))
 
     def _check_whole(self, counts: dict[str, int]) -> None:
         """Raises Refused where the file is not as it was written."""
