@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import yaml
@@ -142,7 +141,7 @@ class YamlReader:
         batch: list[Values] = []
         odd: list[str] = []
         while True:
-            lines = self._row_lines(width)
+            lines = self._lines.take(width)
             if not lines or not lines[0].startswith("    - "):
                 self._lines.put_back(lines)
                 # The next table, or the end: anything else is for the caller to look at.
@@ -165,9 +164,6 @@ class YamlReader:
         if batch:
             yield shape.name, batch
         return odd
-
-    def _row_lines(self, width: int) -> list[str]:
-        return list(islice(iter(self._lines.line, None), width))
 
     def _events(
         self, before: list[str], lines: list[str], numbers: dict[str, int]

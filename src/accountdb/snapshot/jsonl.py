@@ -86,6 +86,7 @@ class JsonlReader:
         current = ""
         batch: list[Values] = []
         pick: Any = None
+        width = 0
         for line in self._documents():
             name = line.get("table")
             if name != current:
@@ -94,9 +95,9 @@ class JsonlReader:
                 shape = shapes.get(name) if isinstance(name, str) else None
                 if shape is None:
                     raise unknown_table(self._lines.name, str(name))
-                current, batch, pick = shape.name, [], _picker(shape)
+                current, batch, pick, width = shape.name, [], _picker(shape), len(shape.written)
             numbers[current] += 1
-            batch.append(self._values(line.get("row"), shapes[current], pick, numbers[current]))
+            batch.append(self._values(line.get("row"), shapes[current], width, pick, numbers[current]))
             if len(batch) == _BATCH:
                 yield current, batch
                 batch = []
@@ -124,8 +125,8 @@ class JsonlReader:
                 else:
                     raise bad_line(self._lines.name, number)
 
-    def _values(self, row: Any, shape: TableShape, pick: Any, number: int) -> Values:
-        if not isinstance(row, dict) or len(row) != len(shape.written):
+    def _values(self, row: Any, shape: TableShape, width: int, pick: Any, number: int) -> Values:
+        if not isinstance(row, dict) or len(row) != width:
             raise bad_row(self._lines.name, shape.name, number, _what(row, shape))
         try:
             values: tuple[Any, ...] = pick(row)

@@ -77,6 +77,14 @@ class Lines:
             self._waiting.extend(self._block())
         return self._waiting.popleft()
 
+    def take(self, count: int) -> list[str]:
+        """The next lines; fewer at the end."""
+        waiting = self._waiting
+        while len(waiting) < count and not (self.ended and not self._ahead):
+            waiting.extend(self._block())
+        pop = waiting.popleft
+        return [pop() for _ in range(min(count, len(waiting)))]
+
     def put_back(self, lines: list[str]) -> None:
         """Have these be read again."""
         self._waiting.extendleft(reversed(lines))

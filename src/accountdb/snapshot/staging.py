@@ -115,23 +115,33 @@ def names(prefix: str, columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(sql.SQL(prefix) + sql.Identifier(name) for name in columns)
 
 
+_NULL = "\0"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_SPECIAL = re.compile(r"[\\\t\n\r\0]")
 
 
 def _copied(batch: Sequence[Values]) -> bytes:
-    """Rows in the text format of COPY. Raises UnicodeError for what is no text."""
-    lines = []
-    for values in batch:
-        text = "\t".join(["\0" if value is None else value for value in values])
-        if "\\" in text or "\n" in text or "\r" in text or "\0" in text or text.count("\t") >= len(values):
-            text = "\t".join(["\\N" if value is None else _escaped(value) for value in values])
-        lines.append(text)
-    lines.append("")
-    return "\n".join(lines).encode()
+    """Rows of one width in the text format of COPY. Raises ValueError for what no text can hold."""
+    text = "\n".join(["\t".join([_NULL if value is None else value for value in values]) for values in batch])
+    nulls = sum([values.count(None) for values in batch])
+    plain = (
+        "\\" not in text
+        and "\r" not in text
+        and text.count("\n") == len(batch) - 1
+        and text.count("\t") == len(batch) * (len(batch[0]) - 1)
+        and text.count(_NULL) == nulls
+    )
+    if plain:
+        return (text.replace(_NULL, "\\N") + "\n").encode()
+    # Value by value where one of them needs it.
+    lines = ["\t".join(["\\N" if value is None else _escaped(value) for value in values]) for values in batch]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _escaped(value: str) -> str:
-    if "\0" in value:
+    if _SPECIAL.search(value) is None:
+        return value
+    if _NULL in value:
         raise ValueError("a NUL character, which no text may have")
     return value.translate(_ESCAPES)
 
