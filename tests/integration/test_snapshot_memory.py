@@ -24,6 +24,7 @@ def fill(dsn: str, users: int) -> None:
     run_sql(dsn, "INSERT INTO sessions (token, expires_at, user_uuid) SELECT uuid, now(), uuid FROM users")
 
 
+@pytest.mark.by_hand(name="s.jsonl.zst")
 @pytest.mark.parametrize("name", ["s.yaml.gz", "s.jsonl.zst", "edited.yaml"])
 def test_thirty_times_the_users_take_no_more_memory(databases: Databases, tmp_path: Path, name: str) -> None:
     exported, imported = [], []
