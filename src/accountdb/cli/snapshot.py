@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
 
 from accountdb.cli import options
+from accountdb.contract.masking import printable
 from accountdb.errors import UsageError
 from accountdb.render import output
 from accountdb.render.progress import meter
@@ -32,17 +35,20 @@ def export(
 
     if json and target == STDOUT:
         raise UsageError("--json and --output - both want stdout", hint="leave one of the two out")
+    # Told to end it ends in good order, so that no half a file stays.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with meter() as watch:
         done = write(options.one(dsn), target, watch, layout=layout_of(target, layout), email=email)
         watch.clear()
     for name, lacks in done.left_out.items():
         output.tell(
-            f"warning: {name} is not under the row contract and was left out: {'; '.join(lacks)}", style="yellow"
+            f"warning: {printable(name)} is not under the row contract and was left out: {'; '.join(lacks)}",
+            style="yellow",
         )
     if json:
         output.say(output.as_json(done))
     elif target != STDOUT:
-        output.table("", ["table", "rows"], [[name, str(count)] for name, count in done.tables.items()])
+        output.table("", ["table", "rows"], [[printable(name), str(count)] for name, count in done.tables.items()])
     rows = sum(done.tables.values())
     if email is not None and not rows:
         output.tell(f"no user's email has the word {email!r}")
@@ -92,33 +98,37 @@ def import_(
 
 def _tell(done: Imported) -> None:
     columns = ["inserted", "updated", "unchanged", "kept", "left_out"]
-    rows = [[name, *(str(getattr(counts, column)) for column in columns)] for name, counts in done.tables.items()]
+    rows = [
+        [printable(name), *(str(getattr(counts, column)) for column in columns)] for name, counts in done.tables.items()
+    ]
     output.table("", ["table", *(column.replace("_", " ") for column in columns)], rows)
     for name in done.ignored:
-        output.tell(f"{name} is not under the row contract: a snapshot has nothing of it")
+        output.tell(f"{printable(name)} is not under the row contract: a snapshot has nothing of it")
     for one in done.left_out:
         output.tell(f"left out: {_why(one)}", style="yellow")
         for uuid, way in one.rows if one.reason is not Reason.DELETED else ():
-            output.tell(f"  {one.table} {uuid}" + (f", which {way} has" if way else ""))
+            output.tell(f"  {printable(one.table)} {uuid}" + (f", which {way} has" if way else ""))
     if any(one.reason is Reason.DELETED for one in done.left_out):
         output.tell("hint: --merge-strategy append brings back what was deleted")
     if done.open:
         output.tell("hint: what was left out is in the snapshot: change what is in its way, and import it again")
     for name, count in done.revived.items():
-        output.tell(f"{name}: {count} rows that had been deleted here begin a new life, with a new created_at")
+        output.tell(
+            f"{printable(name)}: {count} rows that had been deleted here begin a new life, with a new created_at"
+        )
     if done.dry_run:
         output.tell("nothing was written: a dry run")
     elif not done.written:
         output.tell("nothing to do")
-    output.tell(f"snapshot of {done.node}, taken at {done.taken_at}; {done.seconds:.1f} s")
+    output.tell(f"snapshot of {printable(done.node)}, taken at {printable(done.taken_at)}; {done.seconds:.1f} s")
 
 
 def _why(one: LeftOut) -> str:
-    rows = f"{one.count} row{'s' if one.count > 1 else ''} of {one.table}"
+    rows = f"{one.count} row{'s' if one.count > 1 else ''} of {printable(one.table)}"
     more = " (the first of them:)" if one.count > len(one.rows) else ""
     return {
         Reason.DELETED: f"{rows}, deleted here since the snapshot",
-        Reason.CLAIMED: f"{rows}, whose value of {one.detail} another row has{more}",
-        Reason.ORPHAN: f"{rows}, of which what {one.detail} refers to is missing{more}",
+        Reason.CLAIMED: f"{rows}, whose value of {printable(one.detail)} another row has{more}",
+        Reason.ORPHAN: f"{rows}, of which what {printable(one.detail)} refers to is missing{more}",
         Reason.TRIGGER: f"{rows}, which a trigger of the table did not let in{more}",
     }[one.reason]

@@ -19,7 +19,7 @@ from accountdb.compare.columns import as_text
 from accountdb.errors import AccountdbError
 from accountdb.pg.names import doubled
 from accountdb.snapshot.events import Events
-from accountdb.snapshot.layout import header_document, parsed_header, parsed_trailer, quoted
+from accountdb.snapshot.layout import header_document, parsed_header, parsed_trailer, quoted, shown
 from accountdb.snapshot.model import Header, TableShape, Trailer, Values
 from accountdb.snapshot.origin import EarlyEndError, Lines
 
@@ -180,7 +180,7 @@ class YamlReader:
                 raise
             raise AccountdbError(
                 f"{self._lines.name} is not YAML that can be read, after {sum(numbers.values())} rows:"
-                f" {getattr(error, 'problem', None) or type(error).__name__}",
+                f" {shown(str(getattr(error, 'problem', None) or type(error).__name__))}",
                 hint="mend it, or take the snapshot again",
             ) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from accountdb.errors import AccountdbError
-from accountdb.snapshot.layout import bad_row, unknown_table
+from accountdb.snapshot.layout import bad_row, shown, unknown_table
 from accountdb.snapshot.model import TableShape, Values
 
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -95,7 +95,7 @@ class Events:
             raise self._odd("it is written in another way than a snapshot")
 
     def _odd(self, what: str) -> AccountdbError:
-        return AccountdbError(f"{self._name}: {what}", hint="a file of migratectl export")
+        return AccountdbError(f"{self._name}: {shown(what)}", hint="a file of migratectl export")
 
 
 def _is_null(event: Any) -> bool:

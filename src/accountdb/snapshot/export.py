@@ -14,6 +14,7 @@ from accountdb.catalog.tables import Table
 from accountdb.compare import session as comparing
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
+from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
@@ -131,7 +132,7 @@ class _Export:
         statement = sql.SQL(block(_FILE, "rows")).format(
             row=self._writer.row(table), own=doubled(found.own(table)), chosen=chosen
         )
-        self._watch.stage(f"reading {table.name}", None if selection else self._about(table))
+        self._watch.stage(f"reading {printable(table.name)}", None if selection else self._about(table))
         count = 0
         with self._conn.cursor() as cursor, cursor.copy(statement, {"unused": None}) as copy:
             for data, rows in _chunks(bytes(message) for message in copy):

@@ -13,6 +13,7 @@ from psycopg import sql
 from accountdb.compare import session as comparing
 from accountdb.compare.model import Watch
 from accountdb.compare.session import named
+from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.snapshot.block import YamlReader
@@ -67,6 +68,8 @@ def import_snapshot(dsn: str, file: str, options: ImportOptions, watch: Watch) -
         header = reader.header()
         with closing(connect(dsn, name=_NAME, autocommit=True)) as conn, named(_NAME, dsn), _allowed():
             comparing.prepare(conn)
+            # What is committed when the locks are had is what counts.
+            conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             with conn.transaction(force_rollback=options.dry_run):
                 bringing = _Bringing(conn, lines, reader, header, options, watch)
                 bringing.run()
@@ -88,7 +91,7 @@ def import_snapshot(dsn: str, file: str, options: ImportOptions, watch: Watch) -
 
 @contextmanager
 def _allowed() -> Iterator[None]:
-    """A right that is missing, with what an import needs."""
+    """A missing right, with what an import needs; rows that the tables do not take, without their values."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
@@ -96,6 +99,12 @@ def _allowed() -> Iterator[None]:
             f"{_NAME}: {told(error).message}",
             hint="use the tables' owner; or GRANT SELECT, INSERT, UPDATE, DELETE, and TEMPORARY on the database",
         ) from error
+    except (psycopg.IntegrityError, psycopg.DataError) as error:
+        # Not its detail, which shows the row: it may be secret.
+        table = f"{printable(error.diag.table_name)}: " if error.diag.table_name else ""
+        raise AccountdbError(
+            f"{_NAME}: {table}{error.diag.message_primary or type(error).__name__}", hint="nothing was written"
+        ) from None
 
 
 def _reader(lines: Lines) -> Reader:
@@ -133,6 +142,8 @@ class _Bringing:
         for table in structure.tables:
             # Parents first, as everybody does who locks them.
             self._conn.execute(sql.SQL(block(FILE, "lock")).format(table=table.identifier))
+        if read_structure(self._conn) != structure:
+            raise AccountdbError("the structure was changed meanwhile", hint="run it again")
         self._defer(structure)
         self._watch.stage("comparing")
         judging = Judging(staged, policy, self._options.strategy)
@@ -141,7 +152,7 @@ class _Bringing:
             judging.check_alone()
         writing = Writing(staged)
         for table in structure.tables:
-            self._watch.stage(f"writing {table.name}")
+            self._watch.stage(f"writing {printable(table.name)}")
             judging.orphans(table)
             writing.write(table)
             judging.done(table)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from psycopg import sql
 
 from accountdb.catalog.tables import Reference, Table
+from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, MissingRightError, Refused
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
@@ -110,7 +111,7 @@ class Judging:
                 )
         if found:
             raise Refused(
-                f"the database holds rows already: {'; '.join(found)}",
+                f"the database holds rows already: {printable('; '.join(found))}",
                 hint="--merge brings the snapshot in beside them; migratectl reset empties the database",
             )
 

@@ -12,9 +12,11 @@ from psycopg import sql
 from pydantic import TypeAdapter, ValidationError
 
 from accountdb.catalog.tables import Table
+from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError
 from accountdb.snapshot.model import FORMAT, VERSION, Header, TableShape, Trailer, Values
 
+_LONGEST = 200
 _HINT = "a file of migratectl export"
 # Characters that YAML does not take as they are, or takes for the end of a line. JSON escapes what is below them.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -80,7 +82,7 @@ def parsed_header(name: str, document: Any) -> Header:
     version = str(document.get("format_version"))
     if version != str(VERSION):
         raise AccountdbError(
-            f"{name} has format_version {version}, this program reads {VERSION}",
+            f"{name} has format_version {shown(version)}, this program reads {VERSION}",
             hint="use the program that wrote it, or a newer one",
         )
     try:
@@ -99,14 +101,22 @@ def parsed_trailer(name: str, document: Any) -> Trailer:
 
 def _first(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, found['loc']))}: {found['msg']}"
+    return shown(f"{'.'.join(map(str, found['loc']))}: {found['msg']}")
+
+
+def shown(text: str) -> str:
+    """What a file says, in a message: on one line, and not for ever."""
+    line = printable(text)
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
 
 
 def bad_row(name: str, table: str, number: int, what: str) -> AccountdbError:
     """A row that is none. Without its values: they may be secret."""
-    return AccountdbError(f"{name}: row {number} of {table} {what}", hint="every row has every column, as text or null")
+    return AccountdbError(
+        f"{name}: row {number} of {shown(table)} {shown(what)}", hint="every row has every column, as text or null"
+    )
 
 
 def unknown_table(name: str, table: str) -> AccountdbError:
     """Rows of a table that the header does not have."""
-    return AccountdbError(f"{name}: its header has no table {table}", hint=_HINT)
+    return AccountdbError(f"{name}: its header has no table {shown(table)}", hint=_HINT)

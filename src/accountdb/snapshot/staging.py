@@ -12,6 +12,7 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Table
 from accountdb.compare.model import Watch
+from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.pg.connect import Connection, one_line
 from accountdb.pg.names import doubled
@@ -60,7 +61,7 @@ class Staged:
         counts = {table.name: 0 for table in header.tables}
         tables = {table.name: table for table in self.structure.tables}
         for title, batches in groupby(rows, key=lambda found: found[0]):
-            watch.stage(f"reading {title}")
+            watch.stage(f"reading {printable(title)}")
             shape = header.table(title)
             assert shape is not None
             statement = sql.SQL(block(FILE, "receive")).format(
@@ -151,7 +152,7 @@ def _told(name: str, table: str, before: int) -> Iterator[None]:
     """What the server does not take, with the row's number."""
     try:
         yield
-    except psycopg.DataError as error:
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
         raise AccountdbError(
             f"{name}: {_place(error, table, before)}: {error.diag.message_primary or 'not a value of its type'}",
             hint="nothing was written",

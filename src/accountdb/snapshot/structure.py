@@ -12,6 +12,7 @@ from psycopg import sql
 from accountdb.catalog.order import parents_first
 from accountdb.catalog.tables import Table, read_tables
 from accountdb.compare.session import FILE
+from accountdb.contract.masking import printable
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError, Refused
 from accountdb.pg.connect import Connection
@@ -65,7 +66,7 @@ def check_same(header: Header, tables: Sequence[Table]) -> None:
     if found:
         more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
         raise Refused(
-            f"the snapshot is of another structure: {'; '.join(found[:_MOST])}{more}",
+            f"the snapshot is of another structure: {printable('; '.join(found[:_MOST]))}{more}",
             hint="bring the database to the structure of the snapshot: migratectl migrate, or migrate --to N",
         )
 

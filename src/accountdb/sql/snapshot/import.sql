@@ -128,6 +128,22 @@ SELECT {values} FROM {stage} AS s JOIN {verdicts} AS v ON v.uuid = s.uuid
 WHERE v.verdict = 'insert'
 ORDER BY s.uuid;
 
+-- fillable --
+-- Whether a table is empty, one heap, and this role's, with nothing that waits for the end of the transaction.
+SELECT c.relkind = 'r' AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+                   WHERE t.tgrelid = c.oid AND t.tgdeferrable AND t.tgenabled <> 'D' AND t.tgtype::int & 4 = 4)
+   AND NOT EXISTS (SELECT FROM {table})
+FROM pg_catalog.pg_class AS c
+WHERE c.oid = pg_catalog.format('%%I.%%I', %(schema)s::text, %(name)s::text)::pg_catalog.regclass;
+
+-- lock_empty --
+-- Nobody waits for it, and it waits for nobody: without it the indexes stay where they are.
+LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE NOWAIT;
+
+-- analyze_table --
+ANALYZE {table};
+
 -- refused --
 -- Rows that were to come in and did not.
 UPDATE {verdicts} AS v SET verdict = 'trigger'
@@ -155,6 +171,9 @@ SELECT s.uuid, r.uuid, %(index)s
 FROM {bringing} AS s JOIN {verdicts} AS v ON v.uuid = s.uuid
 CROSS JOIN LATERAL (SELECT t.uuid FROM {own} AS t WHERE {claim} LIMIT 1) AS r
 WHERE v.verdict IN ('insert', 'update') AND r.uuid <> s.uuid;
+
+-- rivalled --
+SELECT EXISTS (SELECT FROM pg_temp.accountdb_rival AS r WHERE r.index_name = %(index)s);
 
 -- claimed --
 -- What stands and does not change, or cannot change places, keeps its value.
