@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.measure import command
-from tests.conftest import BIN, Databases, run_sql, value
+from tests.conftest import BIN, Databases, rows, run_sql, value
 from tests.integration.snapshots import content
 
+INDEXES = (
+    "SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index WHERE indrelid::regclass::text !~ '^pg_' ORDER BY 1"
+)
 SMALL, LARGE = 2_000, 60_000
 # What an interpreter takes more or less from one run to the next.
 SLACK_MB = 12
@@ -41,6 +44,8 @@ def test_thirty_times_the_users_take_no_more_memory(databases: Databases, tmp_pa
         imported.append(command([BIN / "migratectl", "import", "--dsn", target, "--file", file, *more]).peak_mb)
         assert value(target, "SELECT count(*) FROM users") == users
         assert content(target) == content(dsn)
+        # Those of an empty table are made after its rows.
+        assert rows(target, INDEXES) == rows(dsn, INDEXES)
     assert exported[1] < exported[0] + SLACK_MB
     assert imported[1] < imported[0] + SLACK_MB
     assert max(*exported, *imported) < 150

@@ -427,3 +427,37 @@ def test_what_is_checked_at_the_end_is_checked_in_a_dry_run_too(dsn: str, snapsh
     for more in ([], ["--dry-run"]):
         assert "not today" in bring(dsn, tmp_path / "s.yaml", *more, status=3).stderr
     assert value(dsn, "SELECT count(*) FROM users") == 0
+
+
+def test_a_value_that_cannot_be_let_go_stays_with_all_that_its_row_holds(databases: Databases, tmp_path: Path) -> None:
+    """Two rows change places in two indexes, of which one cannot be freed: neither may lose the other value."""
+    dsn = databases.migrated()
+    make_table(dsn, "badges", "user_uuid uuid NOT NULL UNIQUE REFERENCES users, code text UNIQUE, note text")
+    for number in (1, 2, 3):
+        register(dsn, number, children=False)
+        run_sql(dsn, f"INSERT INTO badges (uuid, user_uuid, code) VALUES ('{U(number)}', '{U(number)}', 'c{number}')")
+    run_sql(dsn, "UPDATE badges SET note = 'old'")
+    export(dsn, tmp_path / "s.yaml")
+    run_sql(dsn, f"UPDATE badges SET note = 'new' WHERE uuid = '{U(3)}'")
+    run_sql(dsn, f"DELETE FROM badges WHERE uuid <> '{U(3)}'")
+    for number, other in ((1, 2), (2, 1)):
+        run_sql(dsn, f"INSERT INTO badges (uuid, user_uuid, code) VALUES ('{U(number)}', '{U(other)}', 'c{other}')")
+    before = rows(dsn, f"SELECT * FROM badges WHERE uuid <> '{U(3)}' ORDER BY uuid")
+    found = brought(dsn, tmp_path / "s.yaml", "--merge", "--merge-strategy", "replace", status=1)
+    assert counts(found, "badges") == (0, 1, 0, 0, 2)
+    assert [one[:2] for one in left_out(found)] == [("badges", "claimed")]
+    assert rows(dsn, f"SELECT * FROM badges WHERE uuid <> '{U(3)}' ORDER BY uuid") == before
+    assert rows(dsn, f"SELECT note FROM badges WHERE uuid = '{U(3)}'") == [("old",)]
+
+
+def test_a_trigger_that_lets_no_row_be_updated_stops_the_import(dsn: str, snapshot: Any, tmp_path: Path) -> None:
+    for number in range(3):
+        register(dsn, number, children=False)
+    snapshot()
+    run_sql(dsn, "UPDATE users SET level = 1")
+    run_sql(dsn, "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+    run_sql(dsn, "CREATE TRIGGER no BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION no()")
+    before = state(dsn)
+    done = bring(dsn, tmp_path / "s.yaml", "--merge", "--merge-strategy", "replace", status=3)
+    assert "a trigger of users let 0 of 3 rows be updated" in done.stderr
+    assert state(dsn) == before

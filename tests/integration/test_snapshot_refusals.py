@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -385,3 +386,66 @@ def test_an_ordinary_role_without_ownership(databases: Databases, full: str, nat
     bring(with_params(admin, user="snapshot_app", password="quite-secret"), tmp_path / "s.yaml")
     assert content(admin) == content(full)
     run_sql(admin, "DROP OWNED BY snapshot_app; DROP ROLE snapshot_app")
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_what_is_committed_while_it_waits_counts(
+    databases: Databases, full: str, tmp_path: Path, isolation: str
+) -> None:
+    export(full, tmp_path / "s.yaml")
+    dsn = databases.migrated()
+    name = conninfo_to_dict(dsn)["dbname"]
+    run_sql(dsn, f"ALTER DATABASE {name} SET default_transaction_isolation TO '{isolation}'")
+    with connect(dsn) as writer, ThreadPoolExecutor(1) as pool:
+        writer.execute("INSERT INTO users (username, password) VALUES ('meanwhile', 'x')")
+        done = pool.submit(bring, dsn, tmp_path / "s.yaml", status=4)
+        eventually(lambda: value(dsn, f"SELECT count(*) {OF_IMPORT} AND wait_event_type = 'Lock'") == 1)
+        writer.commit()
+    assert "users holds 1 rows" in done.result().stderr
+    assert value(dsn, "SELECT count(*) FROM users") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('email: "u2@x.com"', 'email: "u1@x.com"', ""),
+        ('password: "secret"', "password: null", 'users: null value in column "password"'),
+        ('username: "u2"', "username: null", 'users: null value in column "username"'),
+        ('version: "0"', 'version: "99999999999999999999"', "out of range"),
+    ],
+)
+def test_rows_that_the_table_does_not_take_are_not_shown(
+    databases: Databases, taken: dict[str, str], tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    dsn = databases.migrated()
+    file = file_of(
+        tmp_path, taken["yaml"].replace('"secret"', '"hunter22"').replace(old.replace("secret", "hunter22"), new)
+    )
+    done = bring(dsn, file, "--allow", "edited", status=3 if said else 1)
+    assert said in done.stderr
+    assert "hunter22" not in done.stderr
+    assert "u1@x.com" not in done.stderr
+    assert value(dsn, "SELECT count(*) FROM users") == (0 if said else 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_export_that_is_told_to_end_leaves_what_stood_there(
+    databases: Databases, tmp_path: Path, number: signal.Signals
+) -> None:
+    dsn = databases.migrated()
+    run_sql(
+        dsn,
+        "INSERT INTO users (username, password, groups) SELECT n, n,"
+        " (SELECT jsonb_agg(md5((n * m)::text)) FROM generate_series(1, 30) AS m) FROM generate_series(1, 50000) AS n",
+    )
+    file = tmp_path / "s.yaml.gz"
+    file.write_text("stands")
+    command = [str(BIN / "migratectl"), "export", "--dsn", dsn, "--output", str(file)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: any(one.stat().st_size > 100_000 for one in tmp_path.glob("*.tmp-*")))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in (130, 143)
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_text() == "stands"
