@@ -125,6 +125,7 @@ def test_values_that_change_places_do_so_in_both(lab: Lab, tmp_path: Path, impor
     assert rows(cn, "SELECT id FROM accountdb.conflict") == before
 
 
+@pytest.mark.by_hand(strategy="append")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_an_import_while_the_link_is_cut(lab: Lab, tmp_path: Path, imported: Any, strategy: str) -> None:
     """What the other region does meanwhile is settled by the row order, as with any other change."""

@@ -401,7 +401,7 @@ def test_what_is_committed_while_it_waits_counts(
         done = pool.submit(bring, dsn, tmp_path / "s.yaml", status=4)
         eventually(lambda: value(dsn, f"SELECT count(*) {OF_IMPORT} AND wait_event_type = 'Lock'") == 1)
         writer.commit()
-    assert "users holds 1 rows" in done.result().stderr
+    assert "users holds 1 row (" in done.result().stderr
     assert value(dsn, "SELECT count(*) FROM users") == 1
 
 

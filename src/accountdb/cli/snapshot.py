@@ -113,9 +113,7 @@ def _tell(done: Imported) -> None:
     if done.open:
         output.tell("hint: what was left out is in the snapshot: change what is in its way, and import it again")
     for name, count in done.revived.items():
-        output.tell(
-            f"{printable(name)}: {count} rows that had been deleted here begin a new life, with a new created_at"
-        )
+        output.tell(f"{printable(name)}: {count} deleted here and brought back, in a new life: with a new created_at")
     if done.dry_run:
         output.tell("nothing was written: a dry run")
     elif not done.written:

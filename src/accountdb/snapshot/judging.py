@@ -105,8 +105,9 @@ class Judging:
             unchanged, other = verdicts.get("unchanged", 0), verdicts.get("other", 0)
             if standing and (unchanged != standing or sum(verdicts.values()) != standing):
                 lacking = sum(verdicts.values()) - unchanged - other
+                rows = "1 row" if standing == 1 else f"{standing} rows"
                 found.append(
-                    f"{table.name} holds {standing} rows ({unchanged} as in the snapshot, {other} other than there,"
+                    f"{table.name} holds {rows} ({unchanged} as in the snapshot, {other} other than there,"
                     f" {standing - unchanged - other} that it has not) and lacks {lacking}"
                 )
         if found:
