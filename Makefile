@@ -8,7 +8,7 @@
 #                                       MODE=pgsync: two merge jobs in the place of the streams
 #   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
-#   make bench                          what a guard, a comparison, a merge, pgsync and check cost
+#   make bench                          what a guard, a comparison, a merge, pgsync, check and a snapshot cost
 #
 # Both make .venv first; nothing else needs to be installed by hand.
 
@@ -66,7 +66,7 @@ follow: env
 
 bench: env
 	@sh scripts/pglogical.sh --need
-	@status=0; for part in apply diff pgsync check; do $(BIN)/python -m benchmarks.$$part || status=1; done; exit $$status
+	@status=0; for part in apply diff pgsync check snapshot; do $(BIN)/python -m benchmarks.$$part || status=1; done; exit $$status
 
 check: env
 	@$(BIN)/ruff format --check src tests proof benchmarks

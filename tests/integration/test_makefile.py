@@ -16,7 +16,8 @@ from accountdb.lab import Lab
 from accountdb.migrations.files import shipped
 from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
-from tests.conftest import BIN, as_role, eventually, migratectl, rows, run_sql, value
+from tests.conftest import BIN, Databases, as_role, eventually, migratectl, rows, run_sql, value
+from tests.integration.snapshots import register
 
 pytest_plugins = ("tests.integration.conftest_drift",)
 
@@ -30,6 +31,8 @@ TARGETS = {
     "migrate-db": ("DB_URL",),
     "create-db-user": ("DB_URL", "DB_USER", "DB_PASS"),
     "dump-schema": ("DB_URL",),
+    "account-export": ("DB_URL",),
+    "account-import": ("DB_URL",),
 }
 OURS = {name for names in TARGETS.values() for name in names} | {"REPLICATION_MODE", "DB_ADMIN_USER", "DB_ADMIN_PASS"}
 NOWHERE = f"postgresql://account:{PASSWORD}@127.0.0.1:1/account"
@@ -178,6 +181,38 @@ def test_dump_schema(make: Make, migrated: str, tmp_path: Path) -> None:
     assert all(f"CREATE TABLE public.{table} (" in dumped for table in ACCOUNT_TABLES)
     assert "COPY " not in dumped
     assert "OWNER TO" not in dumped
+
+
+def test_account_export_and_account_import(make: Make, databases: Databases, tmp_path: Path) -> None:
+    source, target = databases.migrated(), databases.migrated()
+    users = [register(source, number) for number in range(4)]
+    file = tmp_path / "the 'accounts' $HOME.yaml"
+    # An address in the environment, as many people have one, chooses nobody.
+    done = make("account-export", DB_URL=source, OUTPUT=str(file), EMAIL="u1@x.com")
+    assert done.returncode == 0, done.stderr
+    assert "users\t4\n" in done.stdout
+    assert make("account-import", DB_URL=target, FILE=str(file), DRY_RUN="1").returncode == 0
+    assert value(target, "SELECT count(*) FROM users") == 0
+    done = make("account-import", DB_URL=target, FILE=str(file), MERGE_ALLOWLIST=f"{users[0]} {users[2]}")
+    assert done.returncode == 0, done.stderr
+    assert rows(target, "SELECT username FROM users ORDER BY 1") == [("u0",), ("u2",)]
+    assert "--merge brings the snapshot in" in make("account-import", DB_URL=target, FILE=str(file), MERGE="0").stderr
+    assert make("account-import", DB_URL=target, FILE=str(file), MERGE="1").returncode == 0
+    run_sql(target, "UPDATE users SET level = 1")
+    done = make("account-import", "MERGE_STRATEGY=replace", DB_URL=target, FILE=str(file))
+    assert done.returncode == 0, done.stderr
+    assert rows(target, "SELECT level, count(*) FROM users GROUP BY 1") == [(20, 4)]
+
+
+def test_account_export_of_some(make: Make, migrated: str, tmp_path: Path) -> None:
+    for number in range(3):
+        register(migrated, number)
+    file = tmp_path / "s.jsonl.gz"
+    done = make("account-export", f"OUTPUT={file}", "EMAIL=u1@$$X", DB_URL=migrated)
+    assert (done.returncode, "users\t0\n" in done.stdout) == (0, True), done.stderr
+    done = make("account-export", f"OUTPUT={file}", "EMAIL=U1@", DB_URL=migrated)
+    assert (done.returncode, "users\t1\n" in done.stdout) == (0, True), done.stderr
+    assert "--email\nU1@\n" in make.called
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ COMMANDS = {
     "reset": ("structure", "reset"),
     "clean": ("clean", "clean"),
     "dump-schema": ("structure", "dump_schema"),
+    "export": ("snapshot", "export"),
+    "import": ("snapshot", "import_"),
     "init": ("region", "init"),
     "create-user": ("region", "create_user"),
     "status": ("status", "status"),

@@ -1,0 +1,1 @@
+"""Snapshots: the account tables of one moment as a file, and back."""
