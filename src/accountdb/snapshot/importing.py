@@ -16,7 +16,6 @@ from accountdb.compare.session import named
 from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.pg.connect import Connection, connect, told
-from accountdb.snapshot.block import YamlReader
 from accountdb.snapshot.jsonl import JsonlReader
 from accountdb.snapshot.judging import Judging, read_policy
 from accountdb.snapshot.layout import Reader
@@ -25,6 +24,7 @@ from accountdb.snapshot.origin import Lines, origin
 from accountdb.snapshot.staging import FILE, Staged
 from accountdb.snapshot.structure import Structure, check_same, read_structure
 from accountdb.snapshot.writing import Writing
+from accountdb.snapshot.yaml import YamlReader
 from accountdb.sql import block
 
 _NAME = "--dsn"
