@@ -461,3 +461,56 @@ def test_a_trigger_that_lets_no_row_be_updated_stops_the_import(dsn: str, snapsh
     done = bring(dsn, tmp_path / "s.yaml", "--merge", "--merge-strategy", "replace", status=3)
     assert "a trigger of users let 0 of 3 rows be updated" in done.stderr
     assert state(dsn) == before
+
+
+def test_columns_with_the_names_of_what_the_import_works_with(databases: Databases, tmp_path: Path) -> None:
+    """Claims, ties of the row order, references and values that change places, where every name is taken."""
+    dsn = databases.migrated()
+    taken = (
+        "verdict",
+        "why",
+        "way",
+        "dead",
+        "bump",
+        "s",
+        "t",
+        "v",
+        "o",
+        "g",
+        "r",
+        "first",
+        "wins",
+        "tie",
+        "claimed",
+        "accountdb_n",
+    )
+    table = 'select "%s" é'
+    made = "made text GENERATED ALWAYS AS (bump || '!') STORED"
+    make_table(dsn, table, ", ".join(f"{name} text" for name in taken) + f', "w%s" uuid REFERENCES users, {made}')
+    quoted = '"' + table.replace('"', '""') + '"'
+    run_sql(dsn, f"CREATE UNIQUE INDEX ON {quoted} (uuid, verdict)")
+    run_sql(dsn, f"CREATE UNIQUE INDEX ON {quoted} (lower(s || coalesce(t, '%s'))) WHERE why IS NOT NULL")
+    run_sql(dsn, f"CREATE UNIQUE INDEX ON {quoted} (made)")
+    user = register(dsn, 1, children=False)
+    for n in range(4):
+        values = ", ".join([f"'{name}{n}'" for name in taken])
+        run_sql(dsn, f"INSERT INTO {quoted} (uuid, {', '.join(taken)}, \"w%s\") VALUES ('{U(n)}', {values}, '{user}')")
+    export(dsn, tmp_path / "s.yaml")
+    before = content(dsn)
+    for n, other in ((0, "x"), (1, 0), (0, 1)):
+        run_sql(
+            dsn, f"UPDATE {quoted} SET s = 's{other}', t = 't{other}', verdict = 'verdict{other}' WHERE uuid = '{U(n)}'"
+        )
+    run_sql(dsn, f"{QUIET}UPDATE {quoted} SET tie = 'other' WHERE uuid = '{U(2)}'")
+    found = brought(dsn, tmp_path / "s.yaml", "--merge", "--merge-strategy", "replace")
+    assert counts(found, table) in ((0, 3, 1, 0, 0), (0, 2, 2, 0, 0))
+    assert rows(dsn, f"SELECT s, t, verdict, made, tie FROM {quoted} ORDER BY uuid") == [
+        (f"s{n}", f"t{n}", f"verdict{n}", f"bump{n}!", f"tie{n}") for n in range(4)
+    ]
+    run_sql(dsn, f"DELETE FROM {quoted} WHERE uuid = '{U(3)}'")
+    run_sql(dsn, f"INSERT INTO {quoted} (s, t, why) VALUES ('S3', 'T3', '')")
+    found = brought(dsn, tmp_path / "s.yaml", "--merge", "--merge-strategy", "append", status=1)
+    assert counts(found, table)[4] == 1
+    run_sql(dsn, f"{QUIET}DELETE FROM {quoted}")
+    bring(dsn, tmp_path / "s.yaml", "--merge")
+    assert content(dsn) == before

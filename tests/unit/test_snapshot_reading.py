@@ -16,12 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accountdb.errors import AccountdbError
-from accountdb.snapshot import block
-from accountdb.snapshot.block import YamlReader
 from accountdb.snapshot.jsonl import JsonlReader
 from accountdb.snapshot.layout import Reader, quoted, safe
 from accountdb.snapshot.model import Header
 from accountdb.snapshot.origin import EarlyEndError, Lines, origin
+from accountdb.snapshot.yaml import YamlReader, YamlWriter
 
 COLUMNS = ("uuid", "yes", "a: b")
 HEADER = {
@@ -61,7 +60,7 @@ def written(layout: str, rows: dict[str, list[list[str | None]]] = ROWS) -> byte
             {"end": {"counts": counts, "sha256": hashlib.sha256(text.encode()).hexdigest()}}, separators=(",", ":")
         )
         return (text + end + "\n").encode()
-    text = block.YamlWriter().start(_header())
+    text = YamlWriter().start(_header())
     for name, found in rows.items():
         key = '"null"' if name == "null" else name
         text += f"  {key}:\n" if found else f"  {key}: []\n"

@@ -42,7 +42,7 @@ def export(
         watch.clear()
     for name, lacks in done.left_out.items():
         output.tell(
-            f"warning: {printable(name)} is not under the row contract and was left out: {'; '.join(lacks)}",
+            printable(f"warning: {name} is not under the row contract and was left out: {'; '.join(lacks)}"),
             style="yellow",
         )
     if json:

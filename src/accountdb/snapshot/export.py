@@ -18,13 +18,13 @@ from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.pg.connect import Connection, connect
 from accountdb.pg.names import doubled
-from accountdb.snapshot.block import YamlWriter
 from accountdb.snapshot.destination import STDOUT, Sink, destination
 from accountdb.snapshot.jsonl import JsonlWriter
 from accountdb.snapshot.layout import Writer, safe
 from accountdb.snapshot.model import FORMAT, VERSION, Exported, Header, Layout, Trailer
 from accountdb.snapshot.selecting import Selection, source_of
 from accountdb.snapshot.structure import Structure, fingerprint, read_structure, shape_of
+from accountdb.snapshot.yaml import YamlWriter
 from accountdb.sql import block
 
 _FILE = "snapshot/export.sql"

@@ -16,7 +16,6 @@ from accountdb.compare.session import named
 from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, Refused, UsageError
 from accountdb.pg.connect import Connection, connect, told
-from accountdb.snapshot.block import YamlReader
 from accountdb.snapshot.jsonl import JsonlReader
 from accountdb.snapshot.judging import Judging, read_policy
 from accountdb.snapshot.layout import Reader
@@ -25,10 +24,12 @@ from accountdb.snapshot.origin import Lines, origin
 from accountdb.snapshot.staging import FILE, Staged
 from accountdb.snapshot.structure import Structure, check_same, read_structure
 from accountdb.snapshot.writing import Writing
+from accountdb.snapshot.yaml import YamlReader
 from accountdb.sql import block
 
 _NAME = "--dsn"
 _MOST = 20
+_LOCK_WAIT_S = 30
 _LEFT_OUT = tuple(Reason)
 
 
@@ -99,6 +100,11 @@ def _allowed() -> Iterator[None]:
             f"{_NAME}: {told(error).message}",
             hint="use the tables' owner; or GRANT SELECT, INSERT, UPDATE, DELETE, and TEMPORARY on the database",
         ) from error
+    except psycopg.errors.LockNotAvailable as error:
+        raise AccountdbError(
+            f"{_NAME}: others have held the account tables for {_LOCK_WAIT_S} s: {told(error).message}",
+            hint="nothing was written; run it again when they are done (pg_stat_activity tells who)",
+        ) from None
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         # Not its detail, which shows the row: it may be secret.
         table = f"{printable(error.diag.table_name)}: " if error.diag.table_name else ""
@@ -129,7 +135,7 @@ class _Bringing:
 
     def run(self) -> None:
         """Stage, judge, write, count."""
-        self._conn.execute(block(FILE, "settings"))
+        self._conn.execute(block(FILE, "settings"), {"lock": f"{_LOCK_WAIT_S}s"})
         structure = read_structure(self._conn)
         self.ignored = tuple(structure.outside)
         check_same(self._header, structure.tables)

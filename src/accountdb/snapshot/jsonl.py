@@ -12,6 +12,7 @@ from psycopg import sql
 
 from accountdb.catalog.tables import Table
 from accountdb.compare.columns import as_text
+from accountdb.errors import AccountdbError
 from accountdb.pg.names import doubled
 from accountdb.snapshot.layout import (
     bad_row,
@@ -123,7 +124,7 @@ class JsonlReader:
                 elif self._lines.ended and not self._lines.tail and self._end is None and line is block[-1]:
                     raise EarlyEndError(self._lines.name)
                 else:
-                    raise bad_line(self._lines.name, number)
+                    raise _bad_line(self._lines.name, number)
 
     def _values(self, row: Any, shape: TableShape, width: int, pick: Any, number: int) -> Values:
         if not isinstance(row, dict) or len(row) != width:
@@ -153,7 +154,7 @@ class JsonlReader:
         except (ValueError, RecursionError):
             if b"\n" not in self._lines.tail.strip():
                 raise EarlyEndError(self._lines.name) from None
-            raise bad_line(self._lines.name, None) from None
+            raise _bad_line(self._lines.name, None) from None
         return parsed_trailer(self._lines.name, document.get("end"))
 
 
@@ -173,9 +174,7 @@ def _what(row: Any, shape: TableShape) -> str:
     return f"has {', '.join(name for name in row if name not in shape.written)}, which the header has not"
 
 
-def bad_line(name: str, number: int | None) -> Exception:
+def _bad_line(name: str, number: int | None) -> AccountdbError:
     """A line that is no row."""
-    from accountdb.errors import AccountdbError
-
     where = f"line {number}" if number else "what follows the end"
     return AccountdbError(f"{name}: {where} is not a document of a snapshot", hint="a file of migratectl export")

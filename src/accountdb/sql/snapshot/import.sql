@@ -5,7 +5,7 @@ Names in braces are filled in with psycopg.sql.
 -- settings --
 -- Rows keep the stamps that they carry; and nobody else judges what this transaction has judged.
 SELECT pg_catalog.set_config('accountdb.apply', 'on', true), pg_catalog.set_config('accountdb.judged', 'on', true),
-       pg_catalog.set_config('lock_timeout', '30s', true);
+       pg_catalog.set_config('lock_timeout', %(lock)s, true);
 
 -- policy --
 -- Whether the row order is here; whether tombstones are, and may be read; this node.
@@ -73,8 +73,8 @@ CROSS JOIN LATERAL (
 -- wins --
 -- The row order. The content decides only between copies that are equal in everything else.
 accountdb.row_wins(s.version, s.updated_at, s.origin_node, CASE WHEN x.tie THEN pg_catalog.md5(accountdb.row_content(
-        pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s)), {generated})::text) ELSE '' END,
-    t.version, t.updated_at, t.origin_node, CASE WHEN x.tie THEN pg_catalog.md5(accountdb.row_content(t, {generated})::text)
+        pg_catalog.jsonb_populate_record(NULL::{table}, pg_catalog.to_jsonb(s.*)), {generated})::text) ELSE '' END,
+    t.version, t.updated_at, t.origin_node, CASE WHEN x.tie THEN pg_catalog.md5(accountdb.row_content(t.*, {generated})::text)
         ELSE '' END)
 
 -- decided_append --
@@ -153,9 +153,10 @@ WHERE v.verdict = 'insert' AND NOT EXISTS (SELECT FROM {own} AS t WHERE t.uuid =
 -- Staged rows that claim what another staged row claims. First comes one that stands here, then the first registration.
 UPDATE {verdicts} AS v SET verdict = 'claimed', why = %(index)s, way = d.first::text
 FROM (SELECT s.uuid, pg_catalog.row_number() OVER same AS place, pg_catalog.first_value(s.uuid) OVER same AS first
-      FROM {bringing} AS s JOIN {verdicts} AS o ON o.uuid = s.uuid
-      WHERE o.verdict IN ('insert', 'update') AND {claiming}
-      WINDOW same AS (PARTITION BY {keys} ORDER BY o.verdict = 'insert', s.created_at, s.uuid)) AS d
+      FROM (SELECT s.*, o.verdict = 'insert' AS accountdb_new FROM {bringing} AS s JOIN {verdicts} AS o ON o.uuid = s.uuid
+            WHERE o.verdict IN ('insert', 'update')) AS s
+      WHERE {claiming}
+      WINDOW same AS (PARTITION BY {keys} ORDER BY s.accountdb_new, s.created_at, s.uuid)) AS d
 WHERE v.uuid = d.uuid AND d.place > 1;
 
 -- make_rivals --
