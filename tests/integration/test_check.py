@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from accountdb.lab import Lab
@@ -209,6 +210,15 @@ def test_a_region_that_cannot_be_reached_is_named(two: Two) -> None:
     assert done.stdout == ""
     assert "QXZW" not in done.stderr
     assert migratectl("check", "--cn", two.cn).returncode == 2
+
+
+def test_a_region_that_is_locked_is_named(two: Two) -> None:
+    run_sql(two.global_, "CREATE VIEW seen AS SELECT uuid FROM users")
+    with psycopg.connect(two.global_) as other:
+        other.execute("LOCK TABLE users")
+        done = two.check()
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: global: the structure could not be read in 5 s: another session has locked")
 
 
 def test_one_database_is_not_two_regions(two: Two) -> None:
