@@ -79,7 +79,7 @@ def test_each_object_tells_what_differs_and_who_left_the_schema(two: Two) -> Non
         "  persistence: permanent\n"
         "  accountdb's schema says nothing about it\n"
         "column public.users.level\n"
-        "  default: cn 10, global 20\n"
+        "  default: cn 10 | global 20\n"
         "  cn differs from accountdb's schema\n"
         "column public.users.phone: only in global\n"
         "  not_null: false\n"
@@ -159,8 +159,8 @@ def test_an_ignore_file(two: Two, tmp_path: Path) -> None:
     done = two.check("--ignore", str(file))
     assert done.returncode == 1
     assert done.stdout == (
-        "table public.users\n  comment: cn x, global none\n  cn differs from accountdb's schema\n"
-        "column public.users.level\n  default: cn 10, global 20\n  cn differs from accountdb's schema\n"
+        "table public.users\n  comment: cn x | global none\n  cn differs from accountdb's schema\n"
+        "column public.users.level\n  default: cn 10 | global 20\n  cn differs from accountdb's schema\n"
     )
     assert "ignore rule table public.notes: 1 ignored (only here)\n" in done.stderr
     assert "ignore rule table *.u*: grant to *: 1 ignored (it is meant)\n" in done.stderr
@@ -236,7 +236,7 @@ def test_regions_by_name_and_more_than_two(two: Two, databases: Databases) -> No
     assert done.stdout == (
         "table public.notes: only in b, with 1 column\n  form: table\n  persistence: permanent\n"
         "  accountdb's schema says nothing about it\n"
-        "column public.users.level\n  default: a and b 20, c 10\n  c differs from accountdb's schema\n"
+        "column public.users.level\n  default: a and b 20 | c 10\n  c differs from accountdb's schema\n"
     )
 
 
@@ -321,7 +321,7 @@ def test_server_settings_that_must_be_equal_and_those_that_may_differ(two: Two) 
     run_sql(two.global_, f"ALTER DATABASE {name} SET standard_conforming_strings = off")
     run_sql(two.global_, f"ALTER DATABASE {name} SET TimeZone = 'Asia/Shanghai'")
     done = two.check()
-    assert done.stdout == "parameter standard_conforming_strings\n  value: cn on, global off\n"
+    assert done.stdout == "parameter standard_conforming_strings\n  value: cn on | global off\n"
     assert "in cn, Asia/Shanghai in global; it may differ\n" in done.stderr
 
 
@@ -348,9 +348,9 @@ def test_guards_and_row_contract_of_each_table(two: Two) -> None:
     run_sql(two.cn, "DROP TRIGGER accountdb_guard ON users; ALTER TABLE sessions DISABLE TRIGGER accountdb_guard")
     run_sql(two.global_, "ALTER TABLE identities ALTER version DROP NOT NULL")
     done = two.check()
-    assert "guard public.users\n  state: cn missing, global installed\n" in done.stdout
-    assert "guard public.sessions\n  state: cn disabled, global installed\n" in done.stdout
-    assert "row contract public.identities\n  lacks: cn none, global column version is bigint NULL" in done.stdout
+    assert "guard public.users\n  state: cn missing | global installed\n" in done.stdout
+    assert "guard public.sessions\n  state: cn disabled | global installed\n" in done.stdout
+    assert "row contract public.identities\n  lacks: cn none | global column version is bigint NULL" in done.stdout
     assert objects(two.json()) == [
         "column identities.version",
         "guard sessions",
@@ -362,7 +362,7 @@ def test_guards_and_row_contract_of_each_table(two: Two) -> None:
 def test_a_mode_of_its_own_is_one_finding(two: Two) -> None:
     done = migratectl("init", "--dsn", two.cn, "--mode", "native", "--node", "node_cn")
     assert done.returncode == 0, done.stderr
-    assert two.check().stdout == "parameter mode\n  value: cn native, global pgsync\n"
+    assert two.check().stdout == "parameter mode\n  value: cn native | global pgsync\n"
 
 
 def test_a_guard_that_both_lack_is_told_of_replicated_tables_only(two: Two) -> None:
@@ -391,8 +391,8 @@ def test_verify_has_the_same_form(two: Two, tmp_path: Path) -> None:
     one = migratectl("verify", "--dsn", two.cn)
     assert (one.returncode, one.stdout) == (
         1,
-        "table accountdb.conflict\n  grant to PUBLIC: schema none, database SELECT\n"
-        "column public.users.level\n  default: schema 20, database 10\n",
+        "table accountdb.conflict\n  grant to PUBLIC: schema none | database SELECT\n"
+        "column public.users.level\n  default: schema 20 | database 10\n",
     )
     both = migratectl("verify", "--cn", two.cn, "--global", two.global_, "--json")
     found = json.loads(both.stdout)

@@ -144,7 +144,7 @@ def test_three_sides() -> None:
     comparison = side_by_side(sides)
     assert lines(comparison) == [
         "column public.users.level",
-        "  type: a integer, b and c bigint",
+        "  type: a integer | b and c bigint",
         "function public.f(): only in a and c",
         "  definition: x",
     ]

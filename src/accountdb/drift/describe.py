@@ -82,7 +82,7 @@ def _attribute(finding: Finding, row: Values) -> Iterator[str]:
         value, sides = next(iter(groups.items()))
         yield from _block(name, f" ({_listed(sides)})" if not finding.absent else "", value)
     elif not any(_is_long(value) for value in groups):
-        yield f"{name}: " + ", ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
+        yield f"{name}: " + " | ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
     else:
         yield f"{name}:"
         (first, first_sides), *others = groups.items()
