@@ -53,6 +53,8 @@ def test_what_does_not_decide_whether_a_row_fits_is_not_essential() -> None:
         (LEVEL, {"type": "integer", "default": "20", "storage": "plain", "comment": "x"}),
         (Identity("policy", "public", "users.p"), {"command": "ALL"}),
         (SUBSCRIPTION, {"enabled": True}),
+        (Identity("materialized_view", "public", "ages"), {"definition": "SELECT 1"}),
+        (Identity("index", "public", "ages.i"), {"definition": "CREATE INDEX"}),
     )
     assert essential(other) == essential(structure())
     assert essential(structure((LEVEL, {"type": "bigint"}))) != essential(structure())
