@@ -159,7 +159,7 @@ def test_an_ignore_file(two: Two, tmp_path: Path) -> None:
     done = two.check("--ignore", str(file))
     assert done.returncode == 1
     assert done.stdout == (
-        "table public.users\n  comment: cn x | global none\n  cn differs from accountdb's schema\n"
+        "table public.users\n  comment: cn x | global none\n  accountdb's schema says nothing about it\n"
         "column public.users.level\n  default: cn 10 | global 20\n  cn differs from accountdb's schema\n"
     )
     assert "ignore rule table public.notes: 1 ignored (only here)\n" in done.stderr
@@ -381,6 +381,8 @@ def test_verify_has_the_same_form(two: Two, tmp_path: Path) -> None:
         "GRANT SELECT ON users TO account WITH GRANT OPTION",
         "CREATE EXTENSION pgcrypto",
         "CREATE PUBLICATION p",
+        "COMMENT ON INDEX users_email_lower_uk IS 'accountdb: park'",
+        "COMMENT ON COLUMN users.email IS 'accountdb: secret'",
     ):
         run_sql(two.cn, statement)
     clean = migratectl("verify", "--dsn", two.cn)
