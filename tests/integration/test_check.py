@@ -331,6 +331,11 @@ def test_a_collation_of_its_own_is_told(databases: Databases) -> None:
     maintenance = with_params(other, dbname="postgres")
     run_sql(maintenance, f"DROP DATABASE {name}")
     run_sql(maintenance, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'")
+    run_sql(other, "COMMENT ON SCHEMA public IS E'caf\\xe9'")
+    broken = Two(one, other).check()
+    assert broken.returncode == 3
+    assert 'error: global: invalid byte sequence for encoding "UTF8"' in broken.stderr
+    run_sql(other, "COMMENT ON SCHEMA public IS 'standard public schema'")
     kinds = objects(Two(one, other).json())
     assert "parameter server_encoding" in kinds
     assert {kind.split()[0] for kind in kinds} == {"parameter"}
