@@ -98,7 +98,7 @@ def test_each_object_tells_what_differs_and_who_left_the_schema(two: Two) -> Non
     ), done.stdout
     assert "\n    +AS $function$BEGIN RETURN NEW; END$function$\n" in done.stdout
     assert done.stdout.endswith("\n  global differs from accountdb's schema\n")
-    assert done.stderr.endswith("\n5 objects differ\n")
+    assert done.stderr.endswith("\n5 findings\n")
 
 
 def test_both_may_have_left_the_schema(two: Two) -> None:

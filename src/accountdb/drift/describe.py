@@ -146,7 +146,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
     yield "not compared:"
     yield from (printable(f"  {one.what}: {one.why}") for one in comparison.not_compared)
     found = len(comparison.findings)
-    yield f"{found} {'object differs' if found == 1 else 'objects differ'}" if found else "equal"
+    yield f"{found} {'finding' if found == 1 else 'findings'}" if found else "equal"
 
 
 def document(comparison: Comparison) -> dict[str, Any]:
