@@ -53,6 +53,8 @@ def test_what_does_not_decide_whether_a_row_fits_is_not_essential() -> None:
         (LEVEL, {"type": "integer", "default": "20", "storage": "plain", "comment": "x"}),
         (Identity("policy", "public", "users.p"), {"command": "ALL"}),
         (SUBSCRIPTION, {"enabled": True}),
+        (Identity("materialized_view", "public", "ages"), {"definition": "SELECT 1"}),
+        (Identity("index", "public", "ages.i"), {"definition": "CREATE INDEX"}),
     )
     assert essential(other) == essential(structure())
     assert essential(structure((LEVEL, {"type": "bigint"}))) != essential(structure())
@@ -94,19 +96,20 @@ def test_a_kind_that_one_role_may_not_read_is_compared_nowhere() -> None:
 
 
 def test_a_schema_file_does_not_decide_what_operators_do() -> None:
-    found, told = decided(
+    found = decided(
         structure(
-            (USERS, {"form": "table", "grant to app": "SELECT", "grant to PUBLIC": "SELECT"}),
+            (USERS, {"form": "table", "grant to app": "SELECT", "grant to PUBLIC": "SELECT", "comment": "x"}),
             (EXTENSION, {"version": "1"}),
             (SUBSCRIPTION, {"enabled": True}),
             (Identity("schema", "public", "public"), {"comment": "x"}),
             (Identity("schema", "accountdb", "accountdb"), {"comment": "x"}),
-        )
+        ),
+        structure((Identity("schema", "accountdb", "accountdb"), {"comment": "accountdb"})),
     )
     assert {one.kind for one in found.objects} == {"table", "column", "schema"}
     assert Identity("schema", "public", "public") not in found.objects
     assert found.objects[USERS] == {"form": "table", "grant to PUBLIC": "SELECT"}
-    assert all(each.what and each.why for each in told)
+    assert found.objects[Identity("schema", "accountdb", "accountdb")] == {"comment": "x"}
 
 
 CANONICAL = structure()
@@ -123,6 +126,7 @@ CANONICAL = structure()
         (structure((USERS, {"form": "table", "grant to app": "SELECT"})), structure(), None),
         (structure((USERS, {"form": "table", "grant to PUBLIC": "SELECT"})), structure(), ("cn",)),
         (structure((SUBSCRIPTION, {"enabled": True})), structure(), None),
+        (structure((LEVEL, {"type": "integer", "default": "20", "comment": "x"})), structure(), None),
     ],
 )
 def test_who_deviates_from_the_schema(cn: Structure, global_: Structure, deviates: tuple[str, ...] | None) -> None:
@@ -144,7 +148,7 @@ def test_three_sides() -> None:
     comparison = side_by_side(sides)
     assert lines(comparison) == [
         "column public.users.level",
-        "  type: a integer, b and c bigint",
+        "  type: a integer | b and c bigint",
         "function public.f(): only in a and c",
         "  definition: x",
     ]

@@ -82,7 +82,7 @@ def _attribute(finding: Finding, row: Values) -> Iterator[str]:
         value, sides = next(iter(groups.items()))
         yield from _block(name, f" ({_listed(sides)})" if not finding.absent else "", value)
     elif not any(_is_long(value) for value in groups):
-        yield f"{name}: " + ", ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
+        yield f"{name}: " + " | ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
     else:
         yield f"{name}:"
         (first, first_sides), *others = groups.items()
@@ -146,7 +146,7 @@ def summary(comparison: Comparison) -> Iterator[str]:
     yield "not compared:"
     yield from (printable(f"  {one.what}: {one.why}") for one in comparison.not_compared)
     found = len(comparison.findings)
-    yield f"{found} {'object differs' if found == 1 else 'objects differ'}" if found else "equal"
+    yield f"{found} {'finding' if found == 1 else 'findings'}" if found else "equal"
 
 
 def document(comparison: Comparison) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def side_by_side(
     names = tuple(found)
     first = found[names[0]]
     differing = {drift.identity for other in names[1:] for drift in compare(first, found[other])}
-    wanted = decided(reference)[0] if reference is not None else None
+    wanted = decided(reference, reference) if reference is not None else None
     return Comparison(
         names,
         tuple(finding(one, found, wanted) for one in sorted(differing, key=order)),
@@ -153,7 +153,7 @@ def together(rows: Sequence[Values]) -> tuple[str, ...] | None:
 def _deviating(one: Identity, row: Values, wanted: Structure) -> tuple[str, ...] | None:
     """The sides whose value is not the wanted one; None for what a schema file does not decide."""
     asked = Structure({one: {row.attribute: True}})
-    if not decided(asked)[0].objects.get(one):
+    if not decided(asked, wanted).objects.get(one):
         return None
     value = wanted.objects.get(one, {}).get(row.attribute)
     return tuple(side for side, found in row.values.items() if found != value)

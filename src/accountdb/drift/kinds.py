@@ -71,6 +71,7 @@ NOT_COMPARED = (
     ),
     NotCompared("the order of columns, attribute numbers, sequence values", "not structure"),
     NotCompared("whether a materialised view is populated", "it is data"),
+    NotCompared("constraints that partitions have from their parent", "they come and go with it"),
     NotCompared("names of NOT NULL constraints", "only PostgreSQL 18 and later have them"),
     NotCompared("other schemas", "only the account schemas are compared"),
 )

@@ -27,7 +27,7 @@ from accountdb.drift.kinds import KINDS, NotCompared
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Definition, Identity, Structure
 from accountdb.drift.verify import verify as against_schema
-from accountdb.errors import Refused
+from accountdb.errors import AccountdbError, Refused
 from accountdb.guards.install import GuardState, states
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
@@ -107,7 +107,10 @@ def _read(regions: Mapping[str, str]) -> dict[str, Side]:
 
         def read(name: str) -> Side:
             with named(name, regions[name]):
-                return read_side(conns[name])
+                try:
+                    return read_side(conns[name])
+                except AccountdbError as error:
+                    raise AccountdbError(f"{name}: {error.message}", hint=error.hint) from error
 
         return dict(zip(regions, together(read, regions), strict=True))
 
