@@ -6,7 +6,8 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-from accountdb.drift.fix.model import Fix
+from accountdb.drift.fix.model import Facts, Fix
+from accountdb.drift.fix.running import read_queries
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Structure
 from accountdb.pg.connect import connect
@@ -319,6 +320,12 @@ def structure(dsn: str) -> Structure:
     """The structure of a database."""
     with connect(dsn, autocommit=True) as conn:
         return read_structure(conn)
+
+
+def facts(reference: str) -> Facts:
+    """What a plan after the database ``reference`` knows of it beyond its structure."""
+    with connect(reference, autocommit=True) as conn:
+        return Facts(queries=read_queries(conn, read_structure(conn)))
 
 
 def run(dsn: str, fix: Fix) -> None:

@@ -52,12 +52,14 @@ class Facts:
     """What a plan may know of the target beyond its structure. None: not known.
 
     ``roles`` are the roles of its server; ``filled`` the tables with at least one row, as schema and
-    name; ``extensions`` those that its server could make.
+    name; ``extensions`` those that its server could make. ``queries`` are the views of the *reference* as its
+    server writes them: a structure leaves out names that a comparison has no need of, and a subquery has.
     """
 
     roles: frozenset[str] | None = None
     filled: frozenset[tuple[str, str]] | None = None
     extensions: frozenset[str] | None = None
+    queries: Mapping[Identity, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

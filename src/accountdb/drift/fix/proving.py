@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,15 +53,17 @@ def prove(
     wanted: Structure,
     fix: Fix,
     *,
+    queries: Mapping[Identity, str] | None = None,
     scratch_dsn: str | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Proof:
     """Run ``fix`` on a copy of ``target`` and hold the result against ``wanted``.
 
     The copy is made on a server of ``lab`` that is gone afterwards, or in a scratch database on the
-    server of ``scratch_dsn``. It has up to 1,000 rows of each table of ``target_dsn``. Raises
-    AccountdbError (and MissingRightError, ConnectError) where the structure is not ``wanted`` after
-    the fix, a row is not what it was, or it cannot be proven there.
+    server of ``scratch_dsn``; ``queries`` are the target's views as its server writes them. It has up to
+    1,000 rows of each table of ``target_dsn``. Raises AccountdbError (and MissingRightError,
+    ConnectError) where the structure is not ``wanted`` after the fix, a row is not what it was, or it
+    cannot be proven there.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -69,7 +71,7 @@ def prove(
         dsn = stack.enter_context(_scratch(target, wanted, scratch_dsn))
         conn = stack.enter_context(session(dsn, name="scratch", autocommit=True))
         target, wanted, unproven = _possible(conn, target, wanted)
-        late = _make(conn, target)
+        late = _make(conn, target, queries or {})
         rows = _fill(conn, target_dsn, target)
         _together(conn, late)
         compared = _differing(target, conn, {left.identity for left in unproven})
@@ -162,9 +164,9 @@ def _possible(conn: Connection, target: Structure, wanted: Structure) -> tuple[S
     return out[0], out[1], tuple(unproven.values())
 
 
-def _make(conn: Connection, target: Structure) -> list[FixStatement]:
+def _make(conn: Connection, target: Structure, queries: Mapping[Identity, str]) -> list[FixStatement]:
     """The structure in the empty database, but for what must wait until the rows are there."""
-    plan = plan_fix(target, read_structure(conn), read_facts(conn))
+    plan = plan_fix(target, read_structure(conn), replace(read_facts(conn), queries=queries))
     late = [one for one in plan.statements if _is_late(one, target)]
     waiting = set(map(id, late))
     try:

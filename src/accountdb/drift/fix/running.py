@@ -9,7 +9,8 @@ from psycopg import sql
 
 from accountdb.drift.fix.model import Facts, FixStatement
 from accountdb.drift.fix.writing import said
-from accountdb.drift.structure import SCHEMAS
+from accountdb.drift.normal import settled
+from accountdb.drift.structure import SCHEMAS, Identity, Structure
 from accountdb.errors import AccountdbError, MissingRightError
 from accountdb.pg.connect import Connection, told
 from accountdb.pg.session import act_as_owner
@@ -27,6 +28,22 @@ def read_facts(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Facts:
         if _has_rows(conn, schema, table):
             filled.add((schema, table))
     return Facts(frozenset(row[0]), frozenset(filled), frozenset(row[1] or ()))
+
+
+def read_queries(conn: Connection, structure: Structure) -> dict[Identity, str]:
+    """The views of ``structure``, which was read from ``conn``, as the server writes them.
+
+    One that has changed since is left out.
+    """
+    schemas = sorted({one.schema for one in structure.objects})
+    found = {}
+    with conn.transaction(force_rollback=True):
+        conn.execute(block("drift/session.sql", "pin").encode())
+        for kind, schema, name, text in conn.execute(block(_SESSION, "queries").encode(), {"schemas": schemas}):
+            one = Identity(kind, schema, name)
+            if text is not None and structure.objects.get(one, {}).get("definition") == settled(kind, text):
+                found[one] = text
+    return found
 
 
 def _has_rows(conn: Connection, schema: str, table: str) -> bool:
