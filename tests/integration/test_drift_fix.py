@@ -176,6 +176,7 @@ def judged(*, reference: str, mended: str, copy: Any) -> None:
         wanted, facts = read_structure(conn), fixing.facts(conn)
     with connect(mended, autocommit=True) as conn:
         fixing.run(conn, plan_fix(wanted, read_structure(conn), facts))
+        assert [describe(d) for d in compare(wanted, read_structure(conn))] == []
     assert fixing.dump(mended) == fixing.dump(reference)
     assert fixing.oracle(copy(reference), copy(mended)) == ""
 

@@ -128,7 +128,12 @@ def detach(scene: Scene, one: Identity, definition: Definition) -> list[FixState
     if "partition_bound" not in definition:
         return [FixStatement(f"ALTER TABLE {mine} NO INHERIT {each}", Label.LOCKS, (one,), why) for each in parents]
     out = [FixStatement(f"ALTER TABLE {parents[0]} DETACH PARTITION {mine}", Label.LOCKS, (one,), why)]
-    if scene.actions[one] is not Action.REBUILD:
+    above = (
+        part for pair in scene.target.parents[one.schema, one.name] for part in scene.target.belongings.get(pair, ())
+    )
+    if scene.actions[one] is not Action.REBUILD or any(
+        part.kind == "constraint" and scene.is_gone(part) for part in above
+    ):
         out.append(_without_copies(scene, one))
     return out
 
