@@ -58,8 +58,8 @@ def pglogical(ready_labs: Labs) -> Lab:
 def test_a_ready_lab_is_equal_for_the_administrator_and_for_the_owner(ready_lab: Lab) -> None:
     everything = check(ready_lab)
     assert (everything.returncode, everything.stdout) == (0, ""), everything.stderr
-    assert "5 guard" in everything.stderr
-    assert "5 row contract" in everything.stderr
+    assert "5 guards" in everything.stderr
+    assert "5 row contracts" in everything.stderr
     assert "1 subscription" in everything.stderr
     owner = check(ready_lab, ordinary=True)
     assert (owner.returncode, owner.stdout) == (0, ""), owner.stderr

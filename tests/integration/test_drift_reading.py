@@ -116,6 +116,7 @@ def test_an_ordinary_role_reads_the_same(database: str) -> None:
 def test_reading_while_objects_come_and_go(database: str) -> None:
     prepare(database)
     stop = threading.Event()
+    rounds: list[int] = []
 
     def churn() -> None:
         with psycopg.connect(database, autocommit=True) as conn:
@@ -123,8 +124,18 @@ def test_reading_while_objects_come_and_go(database: str) -> None:
                 conn.execute("CREATE TABLE public.passing (id serial PRIMARY KEY, word text CHECK (word <> ''))")
                 conn.execute("CREATE INDEX passing_word ON public.passing (lower(word))")
                 conn.execute("CREATE VIEW public.seen AS SELECT id FROM public.passing")
+                conn.execute("CREATE MATERIALIZED VIEW public.kept AS SELECT id FROM public.passing")
+                conn.execute("CREATE STATISTICS public.spread ON (id + 1), word FROM public.passing")
+                conn.execute("CREATE POLICY own ON public.passing TO account USING (id IN (SELECT 1))")
+                conn.execute("CREATE RULE also AS ON DELETE TO public.passing DO ALSO SELECT 1 FROM public.passing")
+                conn.execute("CREATE PUBLICATION sent FOR TABLE public.passing (id) WHERE (id > 1)")
+                conn.execute("GRANT SELECT (id) ON public.passing TO account")
+                conn.execute("CREATE TYPE public.pair AS (a public.passing, b public.mood)")
+                conn.execute("DROP PUBLICATION sent")
+                conn.execute("DROP TYPE public.pair")
                 conn.execute("DROP TABLE public.passing CASCADE")
                 stop.wait(0.01)
+                rounds.append(1)
 
     thread = threading.Thread(target=churn)
     thread.start()
@@ -136,6 +147,7 @@ def test_reading_while_objects_come_and_go(database: str) -> None:
     finally:
         stop.set()
         thread.join()
+    assert len(rounds) > 10, "the other session has stopped"
 
 
 @pytest.mark.parametrize("count", [300])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -127,13 +126,5 @@ def test_two_regions_on_two_versions(database: str, database_15: str) -> None:
 
 
 def test_verify_writes_nothing(shipped: str) -> None:
-    def transaction(read: Callable[[psycopg.Connection], object]) -> object:
-        with psycopg.connect(shipped, autocommit=True) as conn:
-            return read(conn)
-
-    def newest(conn: psycopg.Connection) -> object:
-        return conn.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())").fetchone()
-
-    before = transaction(newest)
-    verify(shipped)
-    assert transaction(newest) == before
+    # Not by transaction numbers: autovacuum takes some too.
+    assert verify(with_params(shipped, options="-c default_transaction_read_only=on")).clean

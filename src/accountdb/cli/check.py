@@ -70,6 +70,6 @@ def _show(found: Comparison, *, json: bool) -> None:
         output.say(output.as_json(describe.document(found)))
         return
     for finding in found.findings:
-        for line in describe.report(finding, referenced=found.referenced):
+        for line in describe.report(finding, found):
             output.say(line)
     output.tell("\n".join(describe.summary(found)))

@@ -9,8 +9,8 @@ from typing import Any
 from accountdb.contract.masking import printable
 from accountdb.drift.compare import Difference, Drift
 from accountdb.drift.findings import Comparison, Finding, Values
-from accountdb.drift.kinds import SCHEMA_KINDS
-from accountdb.drift.structure import Attribute
+from accountdb.drift.kinds import KINDS, SCHEMA_KINDS
+from accountdb.drift.structure import OWNER_KINDS, Attribute
 
 _LONGEST = 100
 _ONE_LINE = 60
@@ -31,6 +31,16 @@ def object_name(kind: str, schema: str, name: str) -> str:
     return printable(f"{kind.replace('_', ' ')} {qualified}")
 
 
+def counted(kind: str, count: int) -> str:
+    """A number of objects in words: ``1 index``, ``2 indexes``."""
+    word = kind.replace("_", " ")
+    if count == 1 or word.endswith("s"):
+        return f"{count} {word}"
+    if word.endswith("y"):
+        return f"{count} {word[:-1]}ies"
+    return f"{count} {word}{'es' if word.endswith('x') else 's'}"
+
+
 def _difference(one: Difference) -> str:
     return f"{one.attribute} {_short(one.expected)} -> {_short(one.found)}"
 
@@ -40,21 +50,29 @@ def _short(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def report(finding: Finding, *, referenced: bool) -> Iterator[str]:
+def report(finding: Finding, comparison: Comparison) -> Iterator[str]:
     """A finding as lines: the object, then what differs and which side has what.
 
-    Long values, and those of several lines, come as a unified diff between sides. ``referenced``:
-    it was also held against accountdb's own schema, and the last line says how it stands to that.
+    Long values, and those of several lines, come as a unified diff between sides. The last line says
+    how it stands to accountdb's own schema, where it was held against that.
     """
     what = object_name(finding.kind, finding.schema, finding.name)
     if finding.absent:
-        yield f"{what}: only in {_listed(finding.present)}"
+        yield f"{what}: only in {_listed(finding.present)}{_speaks_for(finding, comparison)}"
     else:
         yield what
     for row in finding.attributes:
         yield from (f"  {line}" for line in _attribute(finding, row))
-    if referenced and finding.kind in SCHEMA_KINDS:
+    if comparison.referenced and finding.kind in SCHEMA_KINDS:
         yield f"  {_verdict(finding)}"
+
+
+def _speaks_for(finding: Finding, comparison: Comparison) -> str:
+    """What comes and goes with a table or view that only some sides have, and is not told by itself."""
+    if finding.kind not in OWNER_KINDS:
+        return ""
+    counts: Mapping[str, int] = comparison.belongings.get((finding.present[0], finding.schema, finding.name), {})
+    return f", with {', '.join(counted(kind, counts[kind]) for kind in KINDS if kind in counts)}" if counts else ""
 
 
 def _attribute(finding: Finding, row: Values) -> Iterator[str]:
@@ -64,7 +82,7 @@ def _attribute(finding: Finding, row: Values) -> Iterator[str]:
         value, sides = next(iter(groups.items()))
         yield from _block(name, f" ({_listed(sides)})" if not finding.absent else "", value)
     elif not any(_is_long(value) for value in groups):
-        yield f"{name}: " + ", ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
+        yield f"{name}: " + " | ".join(f"{_listed(sides)} {_plain(value)}" for value, sides in groups.items())
     else:
         yield f"{name}:"
         (first, first_sides), *others = groups.items()
@@ -123,12 +141,12 @@ def summary(comparison: Comparison) -> Iterator[str]:
     for one in comparison.ignored:
         done = f"{one.objects} ignored" if one.objects else "matches nothing"
         yield printable(f"ignore rule {one.rule}: {done} ({one.reason})")
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in comparison.compared.items() if count)
+    counts = ", ".join(counted(kind, count) for kind, count in comparison.compared.items() if count)
     yield f"compared: {counts or 'nothing: there is nothing on either side'}"
     yield "not compared:"
     yield from (printable(f"  {one.what}: {one.why}") for one in comparison.not_compared)
     found = len(comparison.findings)
-    yield f"{found} {'object differs' if found == 1 else 'objects differ'}" if found else "equal"
+    yield f"{found} {'finding' if found == 1 else 'findings'}" if found else "equal"
 
 
 def document(comparison: Comparison) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from accountdb.drift.compare import Change, compare, order
 from accountdb.drift.kinds import KINDS, NOT_COMPARED, NotCompared
@@ -84,6 +85,17 @@ class Comparison:
         """Whether nothing differs."""
         return not self.findings
 
+    @cached_property
+    def belongings(self) -> Mapping[tuple[str, str, str], Counter[str]]:
+        """By side, schema and table or view: how many objects of each kind belong to it."""
+        found: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+        for side, structure in self.structures.items():
+            for one in structure.objects:
+                owner = one.owner
+                if owner is not None:
+                    found[side, one.schema, owner][one.kind] += 1
+        return found
+
     def change(self, finding: Finding) -> Change:
         """A finding in the words of ``compare``, with the first side as what is expected."""
         if not finding.absent:
@@ -102,7 +114,7 @@ def side_by_side(
     names = tuple(found)
     first = found[names[0]]
     differing = {drift.identity for other in names[1:] for drift in compare(first, found[other])}
-    wanted = decided(reference)[0] if reference is not None else None
+    wanted = decided(reference, reference) if reference is not None else None
     return Comparison(
         names,
         tuple(finding(one, found, wanted) for one in sorted(differing, key=order)),
@@ -141,7 +153,7 @@ def together(rows: Sequence[Values]) -> tuple[str, ...] | None:
 def _deviating(one: Identity, row: Values, wanted: Structure) -> tuple[str, ...] | None:
     """The sides whose value is not the wanted one; None for what a schema file does not decide."""
     asked = Structure({one: {row.attribute: True}})
-    if not decided(asked)[0].objects.get(one):
+    if not decided(asked, wanted).objects.get(one):
         return None
     value = wanted.objects.get(one, {}).get(row.attribute)
     return tuple(side for side, found in row.values.items() if found != value)

@@ -61,15 +61,17 @@ _NO_READER = "no reader for this kind yet"
 
 NOT_COMPARED = (
     NotCompared("what extensions contain", "their version decides what they contain"),
-    NotCompared("foreign tables, event triggers, operators, casts, collations, text search", _NO_READER),
+    NotCompared("foreign servers and tables, event triggers, range and base types", _NO_READER),
+    NotCompared("operators, casts, collations, text search, languages, security labels", _NO_READER),
     NotCompared("owners, and what an owner may", "each region may have its own; commands keep to the owner"),
-    NotCompared("default privileges, comments and grants on columns of views", _NO_READER),
+    NotCompared("default privileges; comments and grants on columns of views", _NO_READER),
     NotCompared(
         "storage: tablespaces, access methods, parameters, compression, statistics targets",
         "it changes speed, not results",
     ),
     NotCompared("the order of columns, attribute numbers, sequence values", "not structure"),
     NotCompared("whether a materialised view is populated", "it is data"),
+    NotCompared("constraints that partitions have from their parent", "they come and go with it"),
     NotCompared("names of NOT NULL constraints", "only PostgreSQL 18 and later have them"),
     NotCompared("other schemas", "only the account schemas are compared"),
 )

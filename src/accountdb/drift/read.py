@@ -49,7 +49,7 @@ def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Struct
 
     ``pg_get_*def`` look at the newest catalog, not at the snapshot: an object that another session
     drops meanwhile counts as gone, or the reading is begun again. Raises psycopg.Error, and
-    AccountdbError when the structure does not stand still.
+    AccountdbError when the structure does not stand still or is locked for 5 s.
     """
     own = conn.info.transaction_status == TransactionStatus.IDLE
     for _ in range(_ATTEMPTS):
@@ -58,6 +58,11 @@ def read_structure(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Struct
         except psycopg.errors.InternalError_ as error:  # "cache lookup failed": dropped between two looks
             last = told(error).message
             time.sleep(random.uniform(0.02, 0.2))
+        except psycopg.errors.LockNotAvailable:
+            raise AccountdbError(
+                "the structure could not be read in 5 s: another session has locked a table that a view or rule reads",
+                hint="try again when no migration is running",
+            ) from None
     raise AccountdbError(
         f"the structure could not be read in {_ATTEMPTS} attempts: {last}",
         hint="try again when no migration is running",

@@ -20,6 +20,7 @@ _SUBSCRIPTION_SINCE = {
     "password_required": 16,
     "run_as_owner": 16,
 }
+_COMMENTS = ("comment", "index_comment")
 _OWN_SCHEMAS = ("accountdb",)
 
 Sides = Mapping[str, Structure]
@@ -58,19 +59,25 @@ def _without(unknown: AbstractSet[str]) -> _Keep:
     return lambda one, name, value: None if one.kind == "subscription" and name in unknown else value
 
 
-def decided(structure: Structure) -> tuple[Structure, tuple[NotCompared, ...]]:
-    """``structure`` without what a schema file does not decide, and what that is.
+UNDECIDED = (
+    NotCompared("extensions, publications, subscriptions, replication sets", "a region's mode decides them"),
+    NotCompared("grants to roles other than PUBLIC", "the operator gives them: init --grant-to"),
+    NotCompared("comments where the schema has none", "the operator's: what to release in a conflict, what is secret"),
+    NotCompared("rights and comment of the schema public", "it belongs to the database, not to accountdb"),
+)
+"""What a schema file does not decide."""
 
-    What each region or its operator chooses: extensions, replication, and grants to roles; of the
-    schema public its own rights and comment.
-    """
-    kept = _mapped(_without_kinds(structure, DATABASE_KINDS), _without_roles)
-    objects = {one: definition for one, definition in kept.objects.items() if not _of_the_server(one)}
-    return replace(kept, objects=objects), (
-        NotCompared("extensions, publications, subscriptions, replication sets", "a region's mode decides them"),
-        NotCompared("grants to roles other than PUBLIC", "the operator gives them: init --grant-to"),
-        NotCompared("rights and comment of the schema public", "it belongs to the database, not to accountdb"),
-    )
+
+def decided(structure: Structure, by: Structure) -> Structure:
+    """``structure`` without what the schema ``by`` does not decide: see UNDECIDED."""
+
+    def keep(one: Identity, name: str, value: Attribute) -> Attribute:
+        if name in _COMMENTS and name not in by.objects.get(one, {}):
+            return None
+        return None if name.startswith(GRANT) and name != f"{GRANT}PUBLIC" else value
+
+    kept = _mapped(_without_kinds(structure, DATABASE_KINDS), keep)
+    return replace(kept, objects={one: found for one, found in kept.objects.items() if not _of_the_server(one)})
 
 
 def _of_the_server(one: Identity) -> bool:
@@ -98,7 +105,3 @@ def _without_maintain(_: Identity, name: str, value: Attribute) -> Attribute:
     if not name.startswith(GRANT):
         return value
     return ", ".join(word for word in str(value).split(", ") if word.rstrip("*") != "MAINTAIN") or None
-
-
-def _without_roles(_: Identity, name: str, value: Attribute) -> Attribute:
-    return None if name.startswith(GRANT) and name != f"{GRANT}PUBLIC" else value

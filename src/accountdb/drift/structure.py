@@ -151,9 +151,13 @@ def essential(structure: Structure) -> Structure:
     objects = {
         one: {name: value for name, value in definition.items() if not _inessential(name)}
         for one, definition in structure.objects.items()
-        if one.kind in _ESSENTIAL_KINDS
+        if one.kind in _ESSENTIAL_KINDS and not _of_materialized_view(one, structure)
     }
     return replace(structure, objects=objects)
+
+
+def _of_materialized_view(one: Identity, structure: Structure) -> bool:
+    return one.kind == "index" and Identity("materialized_view", one.schema, one.owner or "") in structure.objects
 
 
 def _inessential(attribute: str) -> bool:

@@ -9,7 +9,7 @@ from accountdb.drift.canonical import load_canonical, read_from_sql
 from accountdb.drift.compare import Drift, compare
 from accountdb.drift.findings import Comparison, side_by_side
 from accountdb.drift.read import read_structure
-from accountdb.drift.scope import alike, decided
+from accountdb.drift.scope import UNDECIDED, alike, decided
 from accountdb.drift.structure import SCHEMAS, Structure, essential
 from accountdb.errors import UsageError
 from accountdb.pg.connect import Connection, session
@@ -46,8 +46,8 @@ def verify(
 
 def against(expected: Structure, found: Mapping[str, Structure]) -> Comparison:
     """Structures held against the one that a schema file makes; pure."""
-    narrowed = {name: decided(side)[0] for name, side in {SCHEMA_SIDE: expected, **found}.items()}
-    return side_by_side(narrowed, told=decided(expected)[1])
+    narrowed = {name: decided(side, expected) for name, side in {SCHEMA_SIDE: expected, **found}.items()}
+    return side_by_side(narrowed, told=UNDECIDED)
 
 
 def compare_regions(conn_a: Connection, conn_b: Connection, schemas: Sequence[str] = SCHEMAS) -> list[Drift]:

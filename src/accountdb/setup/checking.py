@@ -2,12 +2,13 @@
 
 Structure and replication's objects are read from the catalog by drift. What it takes more than the
 catalog to judge comes in here as objects of the same comparison: ``guard`` and ``row_contract``, one
-for each table that all regions have, and ``parameter``, one for each server parameter that must be equal.
+for each table that all regions have, and ``parameter``, one for each server parameter that must be equal and for
+the region's mode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -26,7 +27,7 @@ from accountdb.drift.kinds import KINDS, NotCompared
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Definition, Identity, Structure
 from accountdb.drift.verify import verify as against_schema
-from accountdb.errors import Refused
+from accountdb.errors import AccountdbError, Refused
 from accountdb.guards.install import GuardState, states
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
@@ -42,20 +43,24 @@ COMPOSED_KINDS = ("guard", "row_contract", "parameter")
 
 ALL_KINDS = (*KINDS, *COMPOSED_KINDS)
 
-_MODE_DECIDES = NotCompared("guards, row contract", "every region is in mode pgsync, which needs neither")
+_GUARDS = "guards, row contract"
+_NOTHING_STREAMS = NotCompared(_GUARDS, "a region is in mode pgsync, which needs neither")
+_MODE_UNREAD = NotCompared(f"mode, {_GUARDS}", "this role may not read accountdb.node")
+_SETS_UNREAD = NotCompared("guards that every region lacks", "this role may not read which tables are replicated")
+_STREAMING = (Mode.PGLOGICAL, Mode.NATIVE)
 _Table = tuple[str, str]
 _Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
 class Side:
-    """What was read of one region. ``guards`` and ``lacks`` are by schema and table.
+    """What was read of one region. ``guards`` and ``lacks`` are by schema and table, of a region that streams.
 
-    ``replicated`` None: the role may not read it.
+    ``mode`` None and ``replicated`` None: the role may not read it.
     """
 
     structure: Structure
-    mode: Mode
+    mode: Mode | None
     guards: Mapping[_Table, GuardState]
     lacks: Mapping[_Table, str]
     replicated: frozenset[_Table] | None
@@ -102,7 +107,10 @@ def _read(regions: Mapping[str, str]) -> dict[str, Side]:
 
         def read(name: str) -> Side:
             with named(name, regions[name]):
-                return read_side(conns[name])
+                try:
+                    return read_side(conns[name])
+                except AccountdbError as error:
+                    raise AccountdbError(f"{name}: {error.message}", hint=error.hint) from error
 
         return dict(zip(regions, together(read, regions), strict=True))
 
@@ -117,45 +125,56 @@ def _refuse_same(conns: Mapping[str, Connection], regions: Mapping[str, str]) ->
 def read_side(conn: Connection) -> Side:
     """One region as its role may see it. ``conn`` is in autocommit."""
     structure = read_structure(conn)
-    mode = _allowed(conn, lambda: common.node(conn)[1], Mode.PGSYNC)
+    mode = _allowed(lambda: common.node(conn)[1])
     guards: dict[_Table, GuardState] = {}
     lacks: dict[_Table, str] = {}
     replicated: frozenset[_Table] | None = frozenset()
-    if mode is not Mode.PGSYNC:
+    if mode is not None and mode is not Mode.PGSYNC:
         known = read_tables(conn)
         tables = candidates(known)
         guards = {(one.schema, one.table): one.state for one in states(conn, tables, known)}
         lacks = {(table.schema, table.name): "; ".join(violations(table)) for table in tables}
-        replicated = _allowed(conn, lambda: engine_for(mode).offered(conn), None)
+        replicated = _allowed(lambda: engine_for(mode).offered(conn))
     with session.pipelined(conn):
         parameters = conn.execute(block("checking.sql", "parameters").encode(), {"names": list(NAMES)})
         locale = conn.execute(block("checking.sql", "locale").encode())
     return Side(structure, mode, guards, lacks, replicated, dict(parameters.fetchall()) | dict(locale.fetchall()))
 
 
-def _allowed(conn: Connection, read: Callable[[], _Found], otherwise: _Found) -> _Found:
-    """What ``read`` gives, or ``otherwise`` where the role may not read it."""
+def _allowed(read: Callable[[], _Found]) -> _Found | None:
+    """What ``read`` gives; None where the role may not read it."""
     try:
         return read()
     except psycopg.errors.InsufficientPrivilege:
-        return otherwise
+        return None
 
 
 def composed(sides: Mapping[str, Side]) -> Comparison:
     """The comparison of what was read; pure."""
-    modes = [side.mode for side in sides.values()]
-    streams = any(mode is not Mode.PGSYNC for mode in modes)
+    modes = [side.mode for side in sides.values() if side.mode is not None]
     judged = judge({name: side.parameters for name, side in sides.items()}, modes)
+    streams = all(side.mode in _STREAMING for side in sides.values())
     structures = {
-        name: _with(side.structure, _of_tables(side, sides) | _of_server(judged.equal[name]))
+        name: _with(side.structure, (_of_tables(side, sides) if streams else {}) | _of_server(judged.equal[name], side))
         for name, side in sides.items()
     }
-    told = [] if streams else [_MODE_DECIDES]
-    told += [NotCompared(f"parameter {name}", "not every region has it and shows it") for name in judged.unseen]
-    found = side_by_side(structures, reference=load_canonical(), told=tuple(told))
+    found = side_by_side(structures, reference=load_canonical(), told=tuple(_untold(sides, judged.unseen)))
     wrong = _wrong_everywhere(found, sides)
     findings = sorted((*found.findings, *wrong), key=lambda each: order(each.identity))
     return replace(found, findings=tuple(findings), notes=(*_versions(sides), *judged.notes))
+
+
+def _untold(sides: Mapping[str, Side], unseen: Sequence[str]) -> Iterator[NotCompared]:
+    """What of replication was not looked at, and why."""
+    modes = [side.mode for side in sides.values()]
+    if None in modes:
+        yield _MODE_UNREAD
+    elif Mode.PGSYNC in modes:
+        yield _NOTHING_STREAMS
+    elif any(side.replicated is None for side in sides.values()):
+        yield _SETS_UNREAD
+    for name in unseen:
+        yield NotCompared(f"parameter {name}", "not every region has it and shows it")
 
 
 def _with(structure: Structure, more: Mapping[Identity, Definition]) -> Structure:
@@ -164,25 +183,22 @@ def _with(structure: Structure, more: Mapping[Identity, Definition]) -> Structur
 
 def _of_tables(side: Side, sides: Mapping[str, Side]) -> dict[Identity, Definition]:
     """Guards and what is lacking, of tables that every region has: a missing table is told as such."""
-    if side.mode is Mode.PGSYNC:
-        return {}
-    common_tables = set.intersection(*(set(one.guards) for one in sides.values() if one.mode is not Mode.PGSYNC))
     found: dict[Identity, Definition] = {}
-    for schema, table in common_tables:
+    for schema, table in set.intersection(*(set(one.guards) for one in sides.values())):
         found[Identity("guard", schema, table)] = {"state": str(side.guards[schema, table])}
         lacks = side.lacks[schema, table]
         found[Identity("row_contract", schema, table)] = {"lacks": lacks} if lacks else {}
     return found
 
 
-def _of_server(equal: Mapping[str, str]) -> dict[Identity, Definition]:
-    return {Identity("parameter", "", name): {"value": value} for name, value in equal.items()}
+def _of_server(equal: Mapping[str, str], side: Side) -> dict[Identity, Definition]:
+    found = dict(equal) | ({"mode": str(side.mode)} if side.mode else {})
+    return {Identity("parameter", "", name): {"value": value} for name, value in found.items()}
 
 
 def _wrong_everywhere(found: Comparison, sides: Mapping[str, Side]) -> list[Finding]:
     """Guards and row contract of replicated tables that are equal in all regions, and equally wrong."""
-    offered = [side.replicated for side in sides.values() if side.mode is not Mode.PGSYNC]
-    replicated = {table for each in offered if each is not None for table in each}
+    replicated = {table for side in sides.values() for table in side.replicated or ()}
     told = {each.identity for each in found.findings}
     first = next(iter(found.structures.values()))
     wrong = [

@@ -140,7 +140,7 @@ def _check_tables(conn: Connection, provider: Connection, engine: Engine, tables
         more = [f"and {len(drifts) - 10} more"] if len(drifts) > 10 else []
         raise AccountdbError(
             _listed("the two regions differ in structure", lines + more),
-            hint="migratectl migrate on both; migratectl verify names what is off",
+            hint="migratectl migrate on both; migratectl check shows every difference",
         )
 
 

@@ -5,7 +5,9 @@ SELECT '' AS schema, NULL AS owner, p.pubname AS name,
            'operations', concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
                                          CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END),
            'all_tables', p.puballtables,
-           'via_root', p.pubviaroot
+           'via_root', p.pubviaroot,
+           -- Only 18 and later have it.
+           'generated_columns', CASE to_jsonb(p) ->> 'pubgencols' WHEN 's' THEN 'stored' END
        ) || coalesce((SELECT jsonb_object_agg(
                                  'table ' || r.prrelid::regclass,
                                  concat_ws(' ',

@@ -5,7 +5,8 @@
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 
 -- pin --
--- Names come out qualified (nothing but pg_catalog is on the path) and constants in one form.
+-- Names come out qualified (nothing but pg_catalog is on the path) and constants in one form. The text of
+-- views and rules waits for whoever has their tables locked: not for ever.
 SELECT set_config(name, value, true)
   FROM (VALUES ('search_path', 'pg_catalog, pg_temp'),
                ('client_encoding', 'UTF8'),
@@ -16,4 +17,5 @@ SELECT set_config(name, value, true)
                ('IntervalStyle', 'postgres'),
                ('extra_float_digits', '1'),
                ('bytea_output', 'hex'),
-               ('lc_monetary', 'C')) AS pinned (name, value)
+               ('lc_monetary', 'C'),
+               ('lock_timeout', '5s')) AS pinned (name, value)
