@@ -96,7 +96,8 @@ def wanted(found: Comparison, choice: Choice) -> Structure:
     for drift in compare(reference, target):
         finding = told.get(drift.identity)
         if finding is None:
-            for one in _with_belongings(drift.identity, reference, target):
+            whole = drift.change != "changed"
+            for one in _with_belongings(drift.identity, reference, target) if whole else {drift.identity}:
                 _revert(objects, one, target)
         elif drift.change == "changed":
             kept = {row.attribute for row in finding.attributes}

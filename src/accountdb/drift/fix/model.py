@@ -28,7 +28,7 @@ class FixStatement:
 
     ``objects`` are what it is about, the first one the part of the structure that it belongs to. ``why``
     is one line for a person. ``alone``: it commits by itself, before the others. ``superuser``: only a
-    superuser may run it.
+    superuser may run it. ``makes``: it makes something that will belong to the role that runs it.
     """
 
     sql: str
@@ -37,6 +37,7 @@ class FixStatement:
     why: str
     alone: bool = False
     superuser: bool = False
+    makes: bool = False
 
 
 @dataclass(frozen=True)

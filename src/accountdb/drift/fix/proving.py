@@ -74,7 +74,7 @@ def prove(
         late = _make(conn, target, queries or {})
         rows = _fill(conn, target_dsn, target)
         _together(conn, late)
-        compared = _differing(target, conn, {left.identity for left in unproven})
+        compared = _differing(target, (target, wanted), conn, {left.identity for left in unproven})
         if compared:
             raise AccountdbError(f"the fix cannot be proven: the copy is not equal: {compared[0]}", hint=_BY_HAND)
         watching = rehearsal.watched(target, wanted, fix)
@@ -86,7 +86,7 @@ def prove(
         except AccountdbError as error:
             raise AccountdbError(f"the fix fails on the copy: {error.message}", hint=error.hint) from error
         remaining = {left.identity for left in (*fix.left, *unproven)}
-        left_over = _differing(wanted, conn, remaining)
+        left_over = _differing(wanted, (target, wanted), conn, remaining)
         if left_over:
             raise AccountdbError(f"the fix leaves the copy different: {left_over[0]}", hint=_BY_HAND)
         rehearsal.survived(before, rehearsal.contents(conn, watching))
@@ -208,9 +208,12 @@ def _fill(scratch: Connection, target_dsn: str, target: Structure) -> int:
         ) from error
 
 
-def _differing(wanted: Structure, conn: Connection, but: set[Identity]) -> list[str]:
-    sides, _ = alike({"wanted": wanted, "found": read_structure(conn)})
-    return [describe(drift) for drift in compare(sides["wanted"], sides["found"]) if drift.identity not in but]
+def _differing(
+    expected: Structure, regions: tuple[Structure, Structure], conn: Connection, but: set[Identity]
+) -> list[str]:
+    """How the copy differs from ``expected`` in what can be compared between the servers of all."""
+    sides, _ = alike({"target": regions[0], "wanted": regions[1], "expected": expected, "found": read_structure(conn)})
+    return [describe(drift) for drift in compare(sides["expected"], sides["found"]) if drift.identity not in but]
 
 
 def summary(proof: Proof) -> str:

@@ -64,20 +64,22 @@ def run_alone(conn: Connection, statements: Sequence[FixStatement]) -> None:
 
 
 def run(conn: Connection, statements: Sequence[FixStatement], *, lock_timeout: str = "5s") -> None:
-    """All statements in the transaction of the caller, as the owner of the tables.
+    """All statements in the transaction of the caller; what an administrator makes belongs to the tables' owner.
 
     A lock that cannot be had in time is raised as it is (psycopg.errors.LockNotAvailable): whoever holds
     the transaction may try again. Any other failure is an AccountdbError that names the object.
     """
     conn.execute(block(_SESSION, "local").encode(), {"lock_timeout": lock_timeout})
-    act_as_owner(conn)
+    as_owner = False
     for one in statements:
         try:
-            if one.superuser:
-                conn.execute("RESET ROLE")
+            if (one.makes and not one.superuser) != as_owner:
+                as_owner = not as_owner
+                if as_owner:
+                    act_as_owner(conn)
+                else:
+                    conn.execute("RESET ROLE")
             conn.execute(one.sql.encode())
-            if one.superuser:
-                act_as_owner(conn)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.Error as error:
