@@ -89,8 +89,10 @@ _ALTER: dict[str, _Alter] = {
     "publication": relations.alter_publication,
 }
 _OWNED = frozenset(
-    ("schema", "enum", "composite", "domain", "sequence", "function", "aggregate", "table", "statistics", "view")
-    + ("materialized_view", "publication")
+    {
+        *("schema", "enum", "composite", "domain", "sequence", "function", "aggregate"),
+        *("table", "statistics", "view", "materialized_view", "publication"),
+    }
 )
 """The kinds whose objects have an owner of their own."""
 

@@ -30,7 +30,7 @@ def runnable(text: str, schemas: Collection[str]) -> str:
     loud = [token for token in parts if not token.silent]
     rows = {
         after.start
-        for (before, last), after in zip(pairwise(loud), loud[2:], strict=False)
+        for (before, last), after in zip(pairwise([loud[0], *loud]), loud[1:], strict=False)
         if after.text == "*" and _is_row(before, last)
     }
     if alias in schemas:

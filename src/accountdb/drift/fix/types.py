@@ -24,10 +24,18 @@ def drop_schema(scene: Scene, one: Identity, definition: Definition) -> list[Fix
 
 def create_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """CREATE EXTENSION in its schema and version."""
-    sql = f"CREATE EXTENSION {qualified(one)} SCHEMA {names.name(str(definition['schema']))}"
+    schema = str(definition["schema"])
+    # One that names its own schema makes it; any other that is not compared must be there first.
+    known = schema == "pg_catalog" or Identity("schema", schema, schema) in scene.reference.parts
+    own = schema == one.name and not known
     # Between major versions, which ship other ones, the version is not compared.
     version = f" VERSION {names.literal(str(definition['version']))}" if "version" in definition else ""
-    return [FixStatement(f"{sql}{version}", Label.SAFE, (one,), "may need an administrator", superuser=True)]
+    sql = f"CREATE EXTENSION {qualified(one)}{'' if own else f' SCHEMA {names.name(schema)}'}{version}"
+    out = [FixStatement(sql, Label.SAFE, (one,), "may need an administrator", superuser=True)]
+    if not known and not own:
+        sql = f"CREATE SCHEMA IF NOT EXISTS {names.name(schema)}"
+        out.insert(0, FixStatement(sql, Label.SAFE, (one,), "for the extension below", superuser=True))
+    return out
 
 
 def drop_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
