@@ -16,7 +16,7 @@ from accountdb.drift.fix.applying import apply
 from accountdb.drift.fix.model import Fix, Label
 from accountdb.drift.fix.planning import plan_fix
 from accountdb.drift.fix.proving import prove, summary
-from accountdb.drift.fix.running import read_facts
+from accountdb.drift.fix.running import read_facts, read_queries
 from accountdb.drift.structure import OWNER_KINDS, Definition, Identity, Structure
 from accountdb.errors import Refused, UsageError
 from accountdb.migrations.locks import LOCK_KEY
@@ -96,7 +96,8 @@ def wanted(found: Comparison, choice: Choice) -> Structure:
     for drift in compare(reference, target):
         finding = told.get(drift.identity)
         if finding is None:
-            for one in _with_belongings(drift.identity, reference, target):
+            whole = drift.change != "changed"
+            for one in _with_belongings(drift.identity, reference, target) if whole else {drift.identity}:
                 _revert(objects, one, target)
         elif drift.change == "changed":
             kept = {row.attribute for row in finding.attributes}
@@ -139,7 +140,7 @@ def mend(found: Comparison, regions: Mapping[str, str], wish: Wish, tell: _Tell)
     goal, target = wanted(found, choice), found.structures[choice.target]
     dsn = regions[choice.target]
     with connect(dsn, name=f"--{choice.target}", autocommit=True) as conn, named(choice.target, dsn):
-        fix = plan_fix(goal, target, read_facts(conn))
+        fix = plan_fix(goal, target, replace(read_facts(conn), queries=_queries(found, choice, regions)))
         withheld = frozenset() if LOSS in wish.allow else fix.withheld()
         if wish.file is not None:
             _write(wish.file, writing.written(fix, _heading(found, choice), withheld))
@@ -149,9 +150,17 @@ def mend(found: Comparison, regions: Mapping[str, str], wish: Wish, tell: _Tell)
         _refuse(fix, conn, wish, lossy=bool(withheld))
         if not fix.statements:
             return False
-        tell(summary(prove(dsn, target, goal, fix, scratch_dsn=wish.scratch, on_step=tell)))
+        queries = read_queries(conn, target)
+        tell(summary(prove(dsn, target, goal, fix, queries=queries, scratch_dsn=wish.scratch, on_step=tell)))
         _apply(conn, target, goal, fix, choice, tell)
     return not fix.left
+
+
+def _queries(found: Comparison, choice: Choice, regions: Mapping[str, str]) -> dict[Identity, str]:
+    """The reference's views as its server writes them."""
+    dsn = regions[choice.reference]
+    with connect(dsn, name=f"--{choice.reference}", autocommit=True) as conn, named(choice.reference, dsn):
+        return read_queries(conn, found.structures[choice.reference])
 
 
 def _apply(conn: Connection, target: Structure, goal: Structure, fix: Fix, choice: Choice, tell: _Tell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from accountdb.drift.fix import casts, names
 from accountdb.drift.fix.deciding import Action, Scene, leaf
@@ -139,18 +140,21 @@ def drop(scene: Scene, one: Identity, definition: Definition) -> list[FixStateme
     if scene.actions[one] is Action.REBUILD:
         label = Label.REWRITES if computed else Label.LOSES
     why = "its values are computed from others" if computed else "its values go"
-    children = [
-        child
-        for child in scene.target.counterparts(
-            one, scene.target.children.get((one.schema, (owned(one) or ("",))[0]), ())
-        )
-        if scene.is_gone(child) and not scene.target.is_partition((child.schema, (owned(child) or ("",))[0]))
-    ]
-    tables = [(table(one), "")] + [(table(child), "IF EXISTS ") for child in children]
+    heirs = [child for child in _below(scene, one) if scene.is_gone(child)]
+    # A partition's column goes with its parent's; an heir may have it of its own too.
+    own = [child for child in heirs if not scene.target.is_partition((child.schema, (owned(child) or ("",))[0]))]
+    tables = [(table(one), "")] + [(table(child), "IF EXISTS ") for child in own]
     return [
-        FixStatement(f"ALTER TABLE {name} DROP COLUMN {maybe}{names.name(leaf(one))}", label, (one,), why)
+        FixStatement(f"ALTER TABLE {name} DROP COLUMN {maybe}{names.name(leaf(one))}", label, (one, *heirs), why)
         for name, maybe in tables
     ]
+
+
+def _below(scene: Scene, one: Identity) -> list[Identity]:
+    """The same column in the tables below its own."""
+    children = scene.target.children.get((one.schema, (owned(one) or ("",))[0]), ())
+    found = scene.target.counterparts(one, children)
+    return [each for child in found for each in (child, *_below(scene, child))]
 
 
 def alter(scene: Scene, one: Identity, before: Definition, after: Definition) -> list[FixStatement]:
@@ -200,7 +204,8 @@ def _retype(scene: Scene, one: Identity, before: Definition, after: Definition) 
             "moved to the new type; fails while a row has a value that it lacks",
         )
     cast = f"{column}::text::{wanted}" if through_text else f"{column}::{wanted}"
-    return _alter(one, f"TYPE {wanted}{collate} USING {cast}", label, why)
+    found = _alter(one, f"TYPE {wanted}{collate} USING {cast}", label, why)
+    return replace(found, objects=(one, *_below(scene, one)))
 
 
 def _becomes_identity(scene: Scene, one: Identity, before: Definition, after: Definition) -> list[FixStatement]:

@@ -41,7 +41,7 @@ def left_by_decision(scene: Scene) -> Iterator[Left]:
             del scene.actions[one]
             scene.retyped.discard(one)
             yield Left(one, why)
-        elif one.kind == "column" and columns.needs_values(scene, one):
+        elif one.kind == "column" and action is Action.CREATE and columns.needs_values(scene, one):
             yield Left(
                 one,
                 "NOT NULL: rows that are there have no value yet; the fix adds the column, fill it, then check again",

@@ -28,7 +28,7 @@ class FixStatement:
 
     ``objects`` are what it is about, the first one the part of the structure that it belongs to. ``why``
     is one line for a person. ``alone``: it commits by itself, before the others. ``superuser``: only a
-    superuser may run it.
+    superuser may run it. ``makes``: it makes something that will belong to the role that runs it.
     """
 
     sql: str
@@ -37,6 +37,7 @@ class FixStatement:
     why: str
     alone: bool = False
     superuser: bool = False
+    makes: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,14 @@ class Facts:
     """What a plan may know of the target beyond its structure. None: not known.
 
     ``roles`` are the roles of its server; ``filled`` the tables with at least one row, as schema and
-    name; ``extensions`` those that its server could make.
+    name; ``extensions`` those that its server could make. ``queries`` are the views of the *reference* as its
+    server writes them: a structure leaves out names that a comparison has no need of, and a subquery has.
     """
 
     roles: frozenset[str] | None = None
     filled: frozenset[tuple[str, str]] | None = None
     extensions: frozenset[str] | None = None
+    queries: Mapping[Identity, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

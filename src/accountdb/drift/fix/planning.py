@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from accountdb.drift.compare import compare
@@ -87,6 +88,13 @@ _ALTER: dict[str, _Alter] = {
     "view": relations.alter_view,
     "publication": relations.alter_publication,
 }
+_OWNED = frozenset(
+    {
+        *("schema", "enum", "composite", "domain", "sequence", "function", "aggregate"),
+        *("table", "statistics", "view", "materialized_view", "publication"),
+    }
+)
+"""The kinds whose objects have an owner of their own."""
 
 
 def plan_fix(reference: Structure, target: Structure, facts: Facts | None = None) -> Fix:
@@ -147,6 +155,8 @@ def _make(scene: Scene, one: Identity) -> tuple[list[FixStatement], list[Left]]:
     else:
         before = born(one.kind)
         written = _CREATE[one.kind](scene, one, after)
+        if one.kind in _OWNED and written:
+            written = [replace(written[0], makes=True), *written[1:]]
     dressed, left = dress(scene, one, before, after)
     return written + dressed, left
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,15 +53,17 @@ def prove(
     wanted: Structure,
     fix: Fix,
     *,
+    queries: Mapping[Identity, str] | None = None,
     scratch_dsn: str | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Proof:
     """Run ``fix`` on a copy of ``target`` and hold the result against ``wanted``.
 
     The copy is made on a server of ``lab`` that is gone afterwards, or in a scratch database on the
-    server of ``scratch_dsn``. It has up to 1,000 rows of each table of ``target_dsn``. Raises
-    AccountdbError (and MissingRightError, ConnectError) where the structure is not ``wanted`` after
-    the fix, a row is not what it was, or it cannot be proven there.
+    server of ``scratch_dsn``; ``queries`` are the target's views as its server writes them. It has up to
+    1,000 rows of each table of ``target_dsn``. Raises AccountdbError (and MissingRightError,
+    ConnectError) where the structure is not ``wanted`` after the fix, a row is not what it was, or it
+    cannot be proven there.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -69,10 +71,10 @@ def prove(
         dsn = stack.enter_context(_scratch(target, wanted, scratch_dsn))
         conn = stack.enter_context(session(dsn, name="scratch", autocommit=True))
         target, wanted, unproven = _possible(conn, target, wanted)
-        late = _make(conn, target)
+        late = _make(conn, target, queries or {})
         rows = _fill(conn, target_dsn, target)
         _together(conn, late)
-        compared = _differing(target, conn, {left.identity for left in unproven})
+        compared = _differing(target, (target, wanted), conn, {left.identity for left in unproven})
         if compared:
             raise AccountdbError(f"the fix cannot be proven: the copy is not equal: {compared[0]}", hint=_BY_HAND)
         watching = rehearsal.watched(target, wanted, fix)
@@ -84,7 +86,7 @@ def prove(
         except AccountdbError as error:
             raise AccountdbError(f"the fix fails on the copy: {error.message}", hint=error.hint) from error
         remaining = {left.identity for left in (*fix.left, *unproven)}
-        left_over = _differing(wanted, conn, remaining)
+        left_over = _differing(wanted, (target, wanted), conn, remaining)
         if left_over:
             raise AccountdbError(f"the fix leaves the copy different: {left_over[0]}", hint=_BY_HAND)
         rehearsal.survived(before, rehearsal.contents(conn, watching))
@@ -162,9 +164,9 @@ def _possible(conn: Connection, target: Structure, wanted: Structure) -> tuple[S
     return out[0], out[1], tuple(unproven.values())
 
 
-def _make(conn: Connection, target: Structure) -> list[FixStatement]:
+def _make(conn: Connection, target: Structure, queries: Mapping[Identity, str]) -> list[FixStatement]:
     """The structure in the empty database, but for what must wait until the rows are there."""
-    plan = plan_fix(target, read_structure(conn), read_facts(conn))
+    plan = plan_fix(target, read_structure(conn), replace(read_facts(conn), queries=queries))
     late = [one for one in plan.statements if _is_late(one, target)]
     waiting = set(map(id, late))
     try:
@@ -206,9 +208,12 @@ def _fill(scratch: Connection, target_dsn: str, target: Structure) -> int:
         ) from error
 
 
-def _differing(wanted: Structure, conn: Connection, but: set[Identity]) -> list[str]:
-    sides, _ = alike({"wanted": wanted, "found": read_structure(conn)})
-    return [describe(drift) for drift in compare(sides["wanted"], sides["found"]) if drift.identity not in but]
+def _differing(
+    expected: Structure, regions: tuple[Structure, Structure], conn: Connection, but: set[Identity]
+) -> list[str]:
+    """How the copy differs from ``expected`` in what can be compared between the servers of all."""
+    sides, _ = alike({"target": regions[0], "wanted": regions[1], "expected": expected, "found": read_structure(conn)})
+    return [describe(drift) for drift in compare(sides["expected"], sides["found"]) if drift.identity not in but]
 
 
 def summary(proof: Proof) -> str:

@@ -49,8 +49,8 @@ def columns(structure: Structure, table: _Table) -> dict[str, Identity]:
 
 def watched(target: Structure, wanted: Structure, fix: Fix) -> list[Watched]:
     """The values that a fix has to leave as they are. Pure."""
-    lossy = {one.objects[0] for one in fix.loses}
-    rebuilt = {one.objects[0] for one in fix.statements if one.label is Label.REWRITES}
+    lossy = {part for one in fix.loses for part in one.objects}
+    rebuilt = {part for one in fix.statements if one.label is Label.REWRITES for part in one.objects}
     out = []
     for table in tables(target):
         if Identity("table", *table) in lossy or Identity("table", *table) not in wanted.objects:

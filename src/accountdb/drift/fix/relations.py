@@ -5,6 +5,7 @@ from __future__ import annotations
 from accountdb.drift.fix import names
 from accountdb.drift.fix.deciding import Action, Scene, leaf
 from accountdb.drift.fix.model import FixStatement, Label
+from accountdb.drift.fix.queries import runnable
 from accountdb.drift.fix.rights import qualified, table
 from accountdb.drift.structure import Definition, Identity
 
@@ -12,12 +13,16 @@ from accountdb.drift.structure import Definition, Identity
 def create_view(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """CREATE VIEW with its options."""
     options = f" WITH ({definition['options']})" if "options" in definition else ""
-    sql = f"CREATE VIEW {qualified(one)}{options} AS\n{_query(definition)}"
+    sql = f"CREATE VIEW {qualified(one)}{options} AS\n{_query(scene, one, definition)}"
     return [FixStatement(sql, Label.SAFE, (one,), "a view holds no rows")]
 
 
-def _query(definition: Definition) -> str:
-    return names.executable(str(definition["definition"])).strip().rstrip(";")
+def _query(scene: Scene, one: Identity, definition: Definition) -> str:
+    as_read = scene.facts.queries.get(one)
+    if as_read is not None:
+        return as_read.strip().rstrip(";")
+    schemas = {one.name for one in scene.reference.parts if one.kind == "schema"}
+    return runnable(str(definition["definition"]), schemas)
 
 
 def drop_view(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
@@ -48,7 +53,7 @@ def _options(definition: Definition) -> dict[str, str]:
 
 def create_materialized(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """CREATE MATERIALIZED VIEW, filled."""
-    sql = f"CREATE MATERIALIZED VIEW {qualified(one)} AS\n{_query(definition)}"
+    sql = f"CREATE MATERIALIZED VIEW {qualified(one)} AS\n{_query(scene, one, definition)}"
     label = Label.REWRITES if one in scene.target.parts else Label.SAFE
     return [FixStatement(sql, label, (one,), "computed from what the tables hold now")]
 

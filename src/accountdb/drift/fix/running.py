@@ -9,7 +9,8 @@ from psycopg import sql
 
 from accountdb.drift.fix.model import Facts, FixStatement
 from accountdb.drift.fix.writing import said
-from accountdb.drift.structure import SCHEMAS
+from accountdb.drift.normal import settled
+from accountdb.drift.structure import SCHEMAS, Identity, Structure
 from accountdb.errors import AccountdbError, MissingRightError
 from accountdb.pg.connect import Connection, told
 from accountdb.pg.session import act_as_owner
@@ -27,6 +28,22 @@ def read_facts(conn: Connection, schemas: Sequence[str] = SCHEMAS) -> Facts:
         if _has_rows(conn, schema, table):
             filled.add((schema, table))
     return Facts(frozenset(row[0]), frozenset(filled), frozenset(row[1] or ()))
+
+
+def read_queries(conn: Connection, structure: Structure) -> dict[Identity, str]:
+    """The views of ``structure``, which was read from ``conn``, as the server writes them.
+
+    One that has changed since is left out.
+    """
+    schemas = sorted({one.schema for one in structure.objects})
+    found = {}
+    with conn.transaction(force_rollback=True):
+        conn.execute(block("drift/session.sql", "pin").encode())
+        for kind, schema, name, text in conn.execute(block(_SESSION, "queries").encode(), {"schemas": schemas}):
+            one = Identity(kind, schema, name)
+            if text is not None and structure.objects.get(one, {}).get("definition") == settled(kind, text):
+                found[one] = text
+    return found
 
 
 def _has_rows(conn: Connection, schema: str, table: str) -> bool:
@@ -47,20 +64,22 @@ def run_alone(conn: Connection, statements: Sequence[FixStatement]) -> None:
 
 
 def run(conn: Connection, statements: Sequence[FixStatement], *, lock_timeout: str = "5s") -> None:
-    """All statements in the transaction of the caller, as the owner of the tables.
+    """All statements in the transaction of the caller; what an administrator makes belongs to the tables' owner.
 
     A lock that cannot be had in time is raised as it is (psycopg.errors.LockNotAvailable): whoever holds
     the transaction may try again. Any other failure is an AccountdbError that names the object.
     """
     conn.execute(block(_SESSION, "local").encode(), {"lock_timeout": lock_timeout})
-    act_as_owner(conn)
+    as_owner = False
     for one in statements:
         try:
-            if one.superuser:
-                conn.execute("RESET ROLE")
+            if (one.makes and not one.superuser) != as_owner:
+                as_owner = not as_owner
+                if as_owner:
+                    act_as_owner(conn)
+                else:
+                    conn.execute("RESET ROLE")
             conn.execute(one.sql.encode())
-            if one.superuser:
-                act_as_owner(conn)
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             raise
         except psycopg.Error as error:

@@ -159,6 +159,8 @@ class Side:
                 yield from self.inherited(one)
             case "default":
                 yield Identity("column", *one[1:])
+            case "sequence" if "identity" in definition:
+                yield Identity("column", one.schema, str(definition["identity"]))
             case "constraint":
                 yield from self._of_constraint(one, str(definition["definition"]))
             case "index":

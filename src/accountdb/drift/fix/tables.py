@@ -102,12 +102,17 @@ def _security(one: Identity, before: Definition, after: Definition) -> list[FixS
 
 def attach(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """Put a table under its parents; CREATE TABLE ... INHERITS has done it for a new heir."""
-    parents = [names.name(*pair) for pair in names.pairs_in_order(str(definition.get("parents", "")))]
+    above = names.pairs_in_order(str(definition.get("parents", "")))
+    parents = [names.name(*pair) for pair in above]
     mine = qualified(one)
     if "partition_bound" in definition:
         bound = names.executable(str(definition["partition_bound"]))
         why = "reads its rows, unless a check says that they belong there"
-        return [FixStatement(f"ALTER TABLE {parents[0]} ATTACH PARTITION {mine} {bound}", Label.LOCKS, (one,), why)]
+        new = all(
+            scene.actions.get(Identity("table", *pair)) is Action.CREATE for pair in ((one.schema, one.name), *above)
+        )
+        label = Label.SAFE if new else Label.LOCKS
+        return [FixStatement(f"ALTER TABLE {parents[0]} ATTACH PARTITION {mine} {bound}", label, (one,), why)]
     if scene.actions.get(Identity("table", *one[1:])) in (Action.CREATE, Action.REBUILD):
         return []
     return [
@@ -123,7 +128,12 @@ def detach(scene: Scene, one: Identity, definition: Definition) -> list[FixState
     if "partition_bound" not in definition:
         return [FixStatement(f"ALTER TABLE {mine} NO INHERIT {each}", Label.LOCKS, (one,), why) for each in parents]
     out = [FixStatement(f"ALTER TABLE {parents[0]} DETACH PARTITION {mine}", Label.LOCKS, (one,), why)]
-    if scene.actions[one] is not Action.REBUILD:
+    above = (
+        part for pair in scene.target.parents[one.schema, one.name] for part in scene.target.belongings.get(pair, ())
+    )
+    if scene.actions[one] is not Action.REBUILD or any(
+        part.kind == "constraint" and scene.is_gone(part) for part in above
+    ):
         out.append(_without_copies(scene, one))
     return out
 

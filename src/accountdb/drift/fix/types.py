@@ -24,10 +24,18 @@ def drop_schema(scene: Scene, one: Identity, definition: Definition) -> list[Fix
 
 def create_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
     """CREATE EXTENSION in its schema and version."""
-    sql = f"CREATE EXTENSION {qualified(one)} SCHEMA {names.name(str(definition['schema']))}"
+    schema = str(definition["schema"])
+    # One that names its own schema makes it; any other that is not compared must be there first.
+    known = schema == "pg_catalog" or Identity("schema", schema, schema) in scene.reference.parts
+    own = schema == one.name and not known
     # Between major versions, which ship other ones, the version is not compared.
     version = f" VERSION {names.literal(str(definition['version']))}" if "version" in definition else ""
-    return [FixStatement(f"{sql}{version}", Label.SAFE, (one,), "may need an administrator", superuser=True)]
+    sql = f"CREATE EXTENSION {qualified(one)}{'' if own else f' SCHEMA {names.name(schema)}'}{version}"
+    out = [FixStatement(sql, Label.SAFE, (one,), "may need an administrator", superuser=True)]
+    if not known and not own:
+        sql = f"CREATE SCHEMA IF NOT EXISTS {names.name(schema)}"
+        out.insert(0, FixStatement(sql, Label.SAFE, (one,), "for the extension below", superuser=True))
+    return out
 
 
 def drop_extension(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:
@@ -119,24 +127,26 @@ def _add_check(one: Identity, key: str, value: str) -> FixStatement:
 def alter_domain(scene: Scene, one: Identity, before: Definition, after: Definition) -> list[FixStatement]:
     """Its default, NOT NULL and checks."""
     on = f"ALTER DOMAIN {qualified(one)}"
-    out = []
-    if before.get("default") != after.get("default"):
-        default = after.get("default")
+    checks = sorted(key for key in before.keys() | after.keys() if key.startswith(_CHECK))
+    differing = [key for key in checks if before.get(key) != after.get(key)]
+    dropped = [key for key in differing if key in before]
+    out = [
+        FixStatement(
+            f"{on} DROP CONSTRAINT {names.name(key[len(_CHECK) :])}", Label.SAFE, (one,), "values are no longer checked"
+        )
+        for key in dropped
+    ]
+    default = after.get("default")
+    # Said again after a dropped check, which alone leaves a transaction in a state in which newer servers
+    # refuse savepoints ("unprocessed inval messages").
+    if before.get("default") != default or dropped:
         what = "DROP DEFAULT" if default is None else f"SET DEFAULT {names.executable(str(default))}"
         out.append(FixStatement(f"{on} {what}", Label.SAFE, (one,), "for new rows"))
     if before.get("not_null") != after.get("not_null"):
         word, label = ("SET", Label.LOCKS) if after.get("not_null") is True else ("DROP", Label.SAFE)
         why = "reads every row that has it" if word == "SET" else "it may be empty"
         out.append(FixStatement(f"{on} {word} NOT NULL", label, (one,), why))
-    for key in sorted(key for key in before.keys() | after.keys() if key.startswith(_CHECK)):
-        if before.get(key) == after.get(key):
-            continue
-        if key in before:
-            sql = f"{on} DROP CONSTRAINT {names.name(key[len(_CHECK) :])}"
-            out.append(FixStatement(sql, Label.SAFE, (one,), "values are no longer checked"))
-        if key in after:
-            out.append(_add_check(one, key, str(after[key])))
-    return out
+    return out + [_add_check(one, key, str(after[key])) for key in differing if key in after]
 
 
 def create_composite(scene: Scene, one: Identity, definition: Definition) -> list[FixStatement]:

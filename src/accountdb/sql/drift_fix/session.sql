@@ -21,6 +21,13 @@ SELECT set_config(name, value, true)
 SELECT (SELECT array_agg(rolname::text) FROM pg_catalog.pg_roles),
        (SELECT array_agg(name::text) FROM pg_catalog.pg_available_extensions)
 
+-- queries --
+-- Views and materialised views as the server writes them.
+SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized_view' END, n.nspname, c.relname, pg_get_viewdef(c.oid)
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = ANY (%(schemas)s::text[]) AND c.relkind IN ('v', 'm')
+
 -- tables --
 -- The tables with rows of their own, as schema and name.
 SELECT n.nspname, c.relname
