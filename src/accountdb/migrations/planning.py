@@ -130,7 +130,7 @@ def _check(ledger: Sequence[Applied], files: Sequence[Migration]) -> None:
             )
         if file.name != entry.name and file.checksum != entry.checksum:
             raise AccountdbError(
-                f"version {entry.version} was applied here as {entry.title}, and the file of that number is {file.title}",
+                f"version {entry.version} was applied here as {entry.title}, the file of that number is {file.title}",
                 hint="name the folder that was applied here, or give the new file the next free number",
             )
         if file.checksum != entry.checksum:

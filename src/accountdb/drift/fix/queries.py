@@ -9,10 +9,10 @@ from collections.abc import Collection
 from itertools import pairwise
 
 from accountdb.drift.fix import names
-from accountdb.drift.lexer import Token, tokens
 
 # A structure writes a query of one table without the table's name before columns; this is how it finds that name.
 from accountdb.drift.normal import _lone_alias
+from accountdb.script.lexer import Token, tokens
 
 _BEFORE_A_ROW = frozenset({"(", ",", "[", "=", "<", ">"})
 
