@@ -72,9 +72,15 @@ class Writing:
         wanted = self._count(table, "insert")
         values = self._values(table, "v.dead", reborn)
         with self._indexes_later(table, wanted):
-            inserted = self._run("insert", table, columns=names("", written(table)), values=values)
+            heading = "insert" if self._others(table) else "insert_all"
+            inserted = self._run(heading, table, columns=names("", written(table)), values=values)
         if inserted != wanted:
             self._run("refused", table)
+
+    def _others(self, table: Table) -> bool:
+        statement = sql.SQL(block(FILE, "others")).format(verdicts=self.staged.verdicts(table))
+        row = self.staged.conn.execute(statement).fetchone()
+        return bool(row and row[0])
 
     @contextmanager
     def _indexes_later(self, table: Table, rows: int) -> Iterator[None]:

@@ -128,6 +128,14 @@ SELECT {values} FROM {stage} AS s JOIN {verdicts} AS v ON v.uuid = s.uuid
 WHERE v.verdict = 'insert'
 ORDER BY s.uuid;
 
+-- insert_all --
+-- In the order of the file, which is that of the key.
+INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {stage} AS s;
+
+-- others --
+-- Whether there is any row that does not simply come in.
+SELECT EXISTS (SELECT FROM {verdicts} AS v WHERE v.verdict <> 'insert' OR v.dead);
+
 -- fillable --
 -- Whether a table is empty, one heap, and this role's, with nothing that waits for the end of the transaction.
 SELECT c.relkind = 'r' AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
