@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from psycopg import sql
 from accountdb.drift.compare import Drift, compare
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Structure
+from tests.conftest import Databases
 
 BASE = """
 CREATE SCHEMA accountdb;
@@ -340,28 +342,32 @@ NO_CHANGES = [
     " FOR EACH STATEMENT EXECUTE FUNCTION pglogical.queue_truncate()",
     "CREATE TEMPORARY TABLE users (id integer); CREATE TEMPORARY TABLE pg_class (id integer)",
     "ALTER TABLE users ALTER score TYPE int4, ALTER name SET DEFAULT CAST('x' AS varchar)",
-    "VACUUM FULL users; ALTER TABLE users CLUSTER ON users_age_idx",
+    "CLUSTER users USING users_age_idx",
 ]
 
 
-@pytest.fixture
-def prepared(database: str) -> Iterator[str]:
-    with psycopg.connect(database, autocommit=True) as conn:
-        if conn.execute("SELECT FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone() is None:
-            conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(ROLE)))
-    run(database, BASE)
-    yield database
-    # A subscription's name is free again with it, and its database can be dropped.
-    run(database, "DROP SUBSCRIPTION IF EXISTS following; DROP SUBSCRIPTION IF EXISTS another")
+@dataclass(frozen=True)
+class Base:
+    """A database of BASE, which every test leaves as it was, and its structure."""
+
+    conn: psycopg.Connection
+    structure: Structure
+
+    def drifts(self, script: str) -> list[Drift]:
+        """What ``script`` makes differ: run a statement at a time, read by the same session, taken back."""
+        with self.conn.transaction(force_rollback=True):
+            for statement in script.split(";") if "$$" not in script and "BEGIN" not in script else [script]:
+                if statement.strip():
+                    self.conn.execute(statement.encode())
+            return compare(self.structure, read_structure(self.conn))
 
 
-def run(dsn: str, script: str) -> Structure:
-    """Run ``script``, a statement at a time, and read the structure in the same session."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        for statement in script.split(";") if "$$" not in script and "BEGIN" not in script else [script]:
-            if statement.strip():
-                conn.execute(statement.encode())
-        return read_structure(conn)
+@pytest.fixture(scope="module")
+def base(databases: Databases) -> Iterator[Base]:
+    with psycopg.connect(databases.empty(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(ROLE)))
+        conn.execute(BASE.encode())
+        yield Base(conn, read_structure(conn))
 
 
 def told(drifts: list[Drift]) -> list[tuple[str, str, str, str]]:
@@ -369,14 +375,12 @@ def told(drifts: list[Drift]) -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_single_change_is_seen(prepared: str, change: str) -> None:
-    before = run(prepared, "")
-    drifts = compare(before, run(prepared, change))
+def test_a_single_change_is_seen(base: Base, change: str) -> None:
+    drifts = base.drifts(change)
     assert told(drifts) == CHANGES[change]
     assert {each.schema for each in drifts} <= {"public", "accountdb", ""}
 
 
 @pytest.mark.parametrize("change", NO_CHANGES)
-def test_what_is_no_change_of_structure_is_not_told(prepared: str, change: str) -> None:
-    before = run(prepared, "")
-    assert compare(before, run(prepared, change)) == []
+def test_what_is_no_change_of_structure_is_not_told(base: Base, change: str) -> None:
+    assert base.drifts(change) == []
