@@ -124,8 +124,9 @@ DO $$ DECLARE found record; BEGIN
         UNION ALL SELECT 'DROP AGGREGATE ' || oid::regprocedure FROM pg_proc
                    WHERE prokind = 'a' AND pronamespace = 'public'::regnamespace
                      AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
-        UNION ALL SELECT format('ALTER TABLE %s NO INHERIT %s', inhrelid::regclass, inhparent::regclass) FROM pg_inherits
-                    JOIN pg_class ON pg_class.oid = inhrelid WHERE relkind = 'r' AND NOT relispartition
+        UNION ALL SELECT format('ALTER TABLE %s NO INHERIT %s', inhrelid::regclass, inhparent::regclass)
+                    FROM pg_inherits
+                    JOIN pg_class AS c ON c.oid = inhrelid WHERE c.relkind = 'r' AND NOT c.relispartition
     LOOP EXECUTE found.it; END LOOP;
 END $$
 """
