@@ -70,7 +70,8 @@ def values(conn: Connection) -> dict[tuple[str, str], tuple[str, Counter[str]]]:
     query = """
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_catalog.pg_attribute AS a
           JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid AND c.relkind = 'r'
-         WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"""
+         WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+           AND a.attgenerated = ''"""
     found = {}
     for table, column, kind in conn.execute(query.encode()).fetchall():
         read = sql.SQL("SELECT {}::text FROM ONLY {}").format(sql.Identifier(column), sql.Identifier("public", table))
