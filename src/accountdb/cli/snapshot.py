@@ -36,7 +36,9 @@ def export(
     if json and target == STDOUT:
         raise UsageError("--json and --output - both want stdout", hint="leave one of the two out")
     # Told to end it ends in good order, so that no half a file stays.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) is signal.SIG_DFL:  # nohup has the second one ignored
+            signal.signal(one, lambda number, _: sys.exit(128 + number))
     with meter() as watch:
         done = write(options.one(dsn), target, watch, layout=layout_of(target, layout), email=email)
         watch.clear()
