@@ -14,6 +14,7 @@ from accountdb.drift.fix.leaving import left_by_decision, left_kinds
 from accountdb.drift.fix.model import Facts, Fix, FixStatement, Left
 from accountdb.drift.fix.parts import ATTACHMENT, DEFAULT, MEMBER, OLD_TYPE, OWNERSHIP, RANK, REPLICA_IDENTITY, real
 from accountdb.drift.fix.rights import born, dress
+from accountdb.drift.fix.side import RELATIONS
 from accountdb.drift.structure import Definition, Identity, Structure
 
 _Write: TypeAlias = Callable[[Scene, Identity, Definition], list[FixStatement]]
@@ -221,6 +222,11 @@ def _needs(scene: Scene) -> dict[Identity, frozenset[Identity]]:
         if action in MADE:
             found |= {part for part in scene.reference.needs.get(one, ()) if part in scene.actions}
         found |= {part for part in scene.target.needed_by.get(one, ()) if scene.is_gone(part)}
+        if one.kind in RELATIONS:
+            # Its name may be that of another relation, which goes.
+            found |= {part for part in scene.target.named.get((one.schema, one.name), ()) if scene.is_gone(part)} - {
+                one
+            }
         owner = scene.target.owner(one)
         if action is Action.DROP and owner is not None and scene.is_gone(owner):
             found.add(owner)
