@@ -118,7 +118,7 @@ def _without_lone_prefix(parts: list[str]) -> list[str]:
 
     The server keeps names of subqueries apart from it, and always writes theirs: nothing is lost.
     """
-    alias = _lone_alias(parts)
+    alias = lone_alias(parts)
     if alias is None:
         return parts
     out: list[str] = []
@@ -133,7 +133,7 @@ def _without_lone_prefix(parts: list[str]) -> list[str]:
     return out
 
 
-def _lone_alias(parts: list[str]) -> str | None:
+def lone_alias(parts: list[str]) -> str | None:
     """How a view calls the one thing that it selects from; None if there is not exactly one."""
     alias = None
     depth = 0

@@ -11,7 +11,7 @@ from itertools import pairwise
 from accountdb.drift.fix import names
 
 # A structure writes a query of one table without the table's name before columns; this is how it finds that name.
-from accountdb.drift.normal import _lone_alias
+from accountdb.drift.normal import lone_alias
 from accountdb.script.lexer import Token, tokens
 
 _BEFORE_A_ROW = frozenset({"(", ",", "[", "=", "<", ">"})
@@ -24,7 +24,7 @@ def runnable(text: str, schemas: Collection[str]) -> str:
     one of ``schemas``, before the table itself.
     """
     parts = list(tokens(names.executable(text.strip().rstrip(";"))))
-    alias = _lone_alias([token.text for token in parts])
+    alias = lone_alias([token.text for token in parts])
     if alias is None:
         return "".join(token.text for token in parts)
     loud = [token for token in parts if not token.silent]
