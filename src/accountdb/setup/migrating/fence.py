@@ -28,11 +28,15 @@ def up(conn: Connection, tables: Iterable[sql.Identifier], patience: Patience) -
     conn.execute("RESET ROLE")
 
 
-def down(conn: Connection) -> tuple[str, ...]:
-    """Take every fence of this region down, in the caller's transaction. Returns the tables that had one."""
+def down(conn: Connection, patience: Patience) -> tuple[str, ...]:
+    """Take every fence of this region down, in the caller's transaction. Returns the tables that had one.
+
+    Raises psycopg.errors.LockNotAvailable while somebody reads one of them without end.
+    """
     found = conn.execute(block(_FILE, "fenced")).fetchall()
     if found:
         session.act_as_owner(conn)
+        conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{patience.lock_timeout_ms}ms")))
         for schema, table in found:
             conn.execute(_filled("drop_fence", table=sql.Identifier(schema, table)))
         conn.execute(_filled("drop_function"))

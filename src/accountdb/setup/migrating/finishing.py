@@ -11,7 +11,7 @@ from accountdb.migrations.ledger import Journal, begun, has_run, last_run, ledge
 from accountdb.migrations.planning import Step
 from accountdb.migrations.together import RegionState, Unfinished, steps_of, unfinished
 from accountdb.replication.drain import run_dry
-from accountdb.setup.migrating import fence, recovering, streams
+from accountdb.setup.migrating import recovering, streams
 from accountdb.setup.migrating.regions import Regions, rolled_back
 from accountdb.setup.migrating.streams import Effects
 from accountdb.setup.migrating.together import rehearse_in
@@ -22,10 +22,9 @@ def finish(regions: Regions, files: Mapping[str, Sequence[Migration]]) -> None:
 
     Raises AccountdbError where they stand at different versions for another reason, or differ in structure.
     """
-    for name, conn in regions.conns.items():
-        for table in fence.down(conn):
+    for name in regions.conns:
+        for table in regions.clear(name):
             regions.tell(f"{name}: a fence that an earlier run left on {table} is taken down")
-        conn.commit()
     found = unfinished(_states(regions))
     if found is not None:
         for name in found.regions:

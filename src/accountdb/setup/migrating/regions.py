@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -58,7 +58,7 @@ class Regions:
         conn = self.conns[name]
         engine = self.standings.engines.get(name)
         with self.named(name):
-            fence.down(conn)
+            fence.down(conn, self.patience)
             if engine is not None:
                 streams.let_go(conn, engine, steps)
             after = runner.together(conn, steps, journal, look, self.patience)
@@ -74,13 +74,14 @@ class Regions:
     @contextmanager
     def named(self, name: str) -> Iterator[None]:
         """Errors within the block name the region, and those of locks can be tried again."""
+        prefix, suffix = (f"{name}: ", "; nothing was done in any region") if name else ("", "")
         try:
             yield
         except AccountdbError as error:
-            raise type(error)(f"{name}: {error.message}; nothing was done in any region", hint=error.hint) from error
+            raise type(error)(f"{prefix}{error.message}{suffix}", hint=error.hint) from error
         except psycopg.Error as error:
             kind = LockedError if isinstance(error, _LOCKED) else AccountdbError
-            raise kind(f"{name}: {told(error).message}; nothing was done in any region") from error
+            raise kind(f"{prefix}{told(error).message}{suffix}") from error
 
     @contextmanager
     def fenced(self, tables: Sequence[str], names: Sequence[str] = ()) -> Iterator[None]:
@@ -98,11 +99,27 @@ class Regions:
                 self.try_in(name, lambda name=name: self._raise_fence(name, tables))  # type: ignore[misc]
             yield
         finally:
-            for conn in self.conns.values():
+            for name, conn in self.conns.items():
                 if not conn.broken:
                     conn.rollback()
-                    fence.down(conn)
-                    conn.commit()
+                    # One that stays turns nobody away once this run has ended, and its own error is what counts.
+                    with suppress(AccountdbError):
+                        self.clear(name)
+
+    def clear(self, name: str) -> tuple[str, ...]:
+        """Take down what fences stand in a region; the tables that had one.
+
+        Raises LockedError while somebody reads one of them without end.
+        """
+        conn = self.conns[name]
+
+        def act() -> tuple[str, ...]:
+            with rolled_back([conn]), self.named(name):
+                tables = fence.down(conn, self.patience)
+                conn.commit()
+                return tables
+
+        return self.try_in(name, act)
 
     def _raise_fence(self, name: str, tables: Sequence[str]) -> None:
         conn = self.conns[name]

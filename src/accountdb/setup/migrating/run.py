@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import TypeAlias
 
 from accountdb.drift.fingerprint import look
 from accountdb.errors import Refused
@@ -26,6 +27,9 @@ from accountdb.setup.migrating.finishing import finish
 from accountdb.setup.migrating.regions import Regions, Tell
 from accountdb.setup.migrating.together import apply
 
+Series: TypeAlias = tuple[tuple[tuple[Migration, ...], int | None], ...]
+"""Files, series by series, each with the version to go to (None: the newest)."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -43,8 +47,8 @@ class Wish:
     adopt: bool = False
     patience: Patience = field(default_factory=Patience)
 
-    def series(self) -> tuple[tuple[tuple[Migration, ...], int | None], ...]:
-        """The files to run, series by series, each with the version to go to (None: the newest)."""
+    def series(self) -> Series:
+        """The files to run, as they are now."""
         if self.folder is None:
             return ((shipped(), self.to),)
         return ((shipped(), None), (from_folder(self.folder), self.to))
@@ -80,6 +84,7 @@ def migrate(regions: Mapping[str, str], wish: Wish, tell: Tell = lambda line: No
     ``tell`` gets a line for each thing that is done for good. Raises AccountdbError, UsageError or Refused,
     and says then what is applied where.
     """
+    # Read once: what is planned is what runs.
     series = wish.series()
     with ExitStack() as stack:
         conns = {name: stack.enter_context(connect(dsn, name=f"--{name or 'dsn'}")) for name, dsn in regions.items()}
@@ -87,15 +92,19 @@ def migrate(regions: Mapping[str, str], wish: Wish, tell: Tell = lambda line: No
         watched = {name: runner.held(dsn, conns[name]) for name, dsn in regions.items()}
         with all_locked(conns):
             for name, conn in conns.items():
-                prefix = f"{name}: " if name else ""
-                adopt_own(conn, lambda line, prefix=prefix: tell(f"{prefix}{line}"))  # type: ignore[misc]
-                if wish.folder is not None:
-                    files = series[-1][0]
-                    say = lambda line, prefix=prefix: tell(f"{prefix}{line}")  # noqa: E731
-                    adopt_folder(conn, files, regions[name], say, by_structure=wish.adopt)
+                _adopt(name, conn, regions[name], wish, series, tell)
             if len(conns) == 1:
-                return tuple(_alone(name, conn, wish, watched, tell) for name, conn in conns.items())
-            return _together(conns, wish, watched, tell)
+                return tuple(_alone(name, conn, wish, series, watched, tell) for name, conn in conns.items())
+            return _together(Regions(conns, watched, wish.patience, tell), wish, series)
+
+
+def _adopt(name: str, conn: Connection, dsn: str, wish: Wish, series: Series, tell: Tell) -> None:
+    def say(line: str) -> None:
+        tell(f"{name}: {line}" if name else line)
+
+    adopt_own(conn, say)
+    if wish.folder is not None:
+        adopt_folder(conn, series[-1][0], dsn, say, by_structure=wish.adopt)
 
 
 def _apart(conns: Mapping[str, Connection]) -> None:
@@ -106,9 +115,12 @@ def _apart(conns: Mapping[str, Connection]) -> None:
         conn_b.commit()
 
 
-def _alone(name: str, conn: Connection, wish: Wish, watched: Mapping[str, tuple[str, int]], tell: Tell) -> Moved:
+def _alone(
+    name: str, conn: Connection, wish: Wish, series: Series, watched: Mapping[str, tuple[str, int]], tell: Tell
+) -> Moved:
     applied, version = 0, 0
-    for files, to in wish.series():
+    Regions({name: conn}, watched, wish.patience, tell).clear(name)
+    for files, to in series:
         planned = wish.plan(conn, files, to)
         if planned.steps and files[0].series != OWN:
             _refuse_joined(conn, wish)
@@ -137,19 +149,16 @@ def _refuse_joined(conn: Connection, wish: Wish) -> None:
         )
 
 
-def _together(
-    conns: Mapping[str, Connection], wish: Wish, watched: Mapping[str, tuple[str, int]], tell: Tell
-) -> tuple[Moved, ...]:
-    regions = Regions(conns, watched, wish.patience, tell)
-    finish(regions, {files[0].series: files for files, _ in wish.series()})
+def _together(regions: Regions, wish: Wish, series: Series) -> tuple[Moved, ...]:
+    finish(regions, {files[0].series: files for files, _ in series})
     applied, version = 0, 0
-    first = next(iter(conns.values()))
-    for files, to in wish.series():
+    first = next(iter(regions.conns.values()))
+    for files, to in series:
         # The regions are equal by now, so one plan is the plan of all.
         planned = wish.plan(first, files, to)
         apply(regions, planned, allow_data=wish.allow_data)
         applied, version = applied + len(planned.steps), planned.to_version
-    return tuple(Moved(name, version, applied) for name in conns)
+    return tuple(Moved(name, version, applied) for name in regions.conns)
 
 
 def show_plan(regions: Mapping[str, str], wish: Wish, *, rehearsal: bool = False) -> tuple[RegionPlan, ...]:
@@ -158,11 +167,12 @@ def show_plan(regions: Mapping[str, str], wish: Wish, *, rehearsal: bool = False
     ``rehearsal``: every pending file is run in a transaction that is rolled back, and what it locks and
     rewrites is told. That takes these locks, for as long as it runs.
     """
+    series = wish.series()
+    allowed = Wish(allow_down=True, allow_out_of_order=True)
     found = []
     for name, dsn in regions.items():
         with connect(dsn, name=f"--{name or 'dsn'}") as conn:
-            allowed = Wish(wish.to, wish.folder, allow_down=True, allow_out_of_order=True)
-            steps = tuple(s for files, to in wish.series() for s in allowed.plan(conn, files, to).steps)
+            steps = tuple(s for files, to in series for s in allowed.plan(conn, files, to).steps)
             done = rehearse(conn, steps, wish.patience) if rehearsal else ()
             found.append(RegionPlan(name, steps, done))
     return tuple(found)
