@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ CONTRACT = """
 """
 
 T = TypeVar("T")
+_NUMBERS = itertools.count()
 
 
 def pytest_report_header() -> list[str]:
@@ -200,7 +202,8 @@ class Databases:
         return self._create(psycopg.conninfo.conninfo_to_dict(self._template)["dbname"], "account")  # type: ignore[arg-type]
 
     def _create(self, template: str, owner: str) -> str:
-        name = f"t{os.getpid()}_{len(self._made)}"
+        # Of all that this process makes: two of these may be on one server.
+        name = f"t{os.getpid()}_{next(_NUMBERS)}"
         with connect(self._admin, autocommit=True) as conn:
             conn.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -18,6 +19,7 @@ from accountdb.drift.compare import compare
 from accountdb.drift.describe import describe
 from accountdb.drift.fix.model import Facts, Fix, Label
 from accountdb.drift.fix.planning import plan_fix
+from accountdb.drift.fix.running import read_facts
 from accountdb.drift.read import read_structure
 from accountdb.drift.structure import Structure
 from accountdb.lab import Lab
@@ -134,6 +136,8 @@ def test_what_loses_no_data_runs_without_what_does(work: str, base_structure: St
 def undone(dsn: str) -> Iterator[Connection]:
     """A connection with one transaction that is never committed."""
     with connect(dsn) as conn:
+        # Begun here: the first transaction block of a connection would be committed at its end.
+        conn.execute("SET search_path = public")
         yield conn
         conn.rollback()
 
@@ -200,7 +204,7 @@ def judged(*, reference: str, mended: str, copy: Any) -> None:
     assert fixing.oracle(copy(reference), copy(mended)) == ""
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     first=st.lists(st.sampled_from(sorted(set(CHANGES) - set(LEFT))), max_size=8, unique=True),
     second=st.lists(st.sampled_from(sorted(set(CHANGES) - set(LEFT))), max_size=8, unique=True),
@@ -208,15 +212,21 @@ def judged(*, reference: str, mended: str, copy: Any) -> None:
 def test_any_two_structures_are_mended(first: list[str], second: list[str], work: str) -> None:
     with undone(work) as conn:
         make_those_that_can_be(conn, first)
-        reference, facts = read_structure(conn), fixing.facts(conn)
+        reference, queries = read_structure(conn), fixing.facts(conn).queries
     with undone(work) as conn:
         make_those_that_can_be(conn, second)
         target = read_structure(conn)
         note(f"{first} {second}")
-        fix = plan_fix(reference, target, facts)
+        fix = plan_fix(reference, target, replace(read_facts(conn), queries=queries))
         before = values(conn)
-        fixing.run(conn, fix)
-        assert [describe(d) for d in compare(reference, read_structure(conn))] == []
+        try:
+            fixing.run(conn, fix)
+        except psycopg.errors.UnsafeNewEnumValueUsage:
+            # A new label commits by itself, and here all is taken back: the single changes show that way.
+            assume(False)
+        left = {one.identity for one in fix.left}
+        found = compare(reference, read_structure(conn))
+        assert [describe(d) for d in found if d.identity not in left] == []
         assert_values_survive(before, values(conn), fix)
 
 

@@ -186,7 +186,9 @@ def _not_null(one: Identity, why: str) -> FixStatement:
 
 
 def _retyped_along(scene: Scene, one: Identity) -> bool:
-    return any(parent in scene.retyped for parent in scene.target.inherited(one))
+    """Whether the parent's new type comes down to it: not where it is detached first."""
+    attachment = Identity(ATTACHMENT, one.schema, (owned(one) or ("", ""))[0])
+    return attachment not in scene.actions and any(parent in scene.retyped for parent in scene.target.inherited(one))
 
 
 def _retype(scene: Scene, one: Identity, before: Definition, after: Definition) -> FixStatement:
