@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from accountdb.catalog.references import refers
 from accountdb.catalog.tables import Table
 from accountdb.compare import columns
-from accountdb.merge.references import child_matches
 from accountdb.merge.rivals import claimed
 from accountdb.merge.undo import SQL_FILE, Line, Row, Undo
 from accountdb.merge.writer import writable
@@ -72,7 +72,7 @@ class Recorder:
                 statement = sql.SQL(block(SQL_FILE, "children")).format(
                     child=doubled(child.identifier),
                     table=doubled(table.identifier),
-                    match=child_matches(reference, "c", "p"),
+                    match=refers(reference, "c", "p"),
                 )
                 below = {str(uuid) for (uuid,) in conn.execute(statement, {"keys": list(new)})}
                 self._with_children(conn, child, below, found)

@@ -10,10 +10,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from accountdb.catalog.references import refers
 from accountdb.catalog.tables import Reference, Table
 from accountdb.errors import MissingRightError
 from accountdb.merge.recording import images
-from accountdb.merge.references import child_matches, conditions
+from accountdb.merge.references import conditions
 from accountdb.merge.rivals import claimed, vacate
 from accountdb.merge.undo import SQL_FILE, Line, Row, lines_backwards
 from accountdb.merge.writer import FILE, Writer, filled_of, judged, make_stage, stage_name, writable
@@ -128,7 +129,7 @@ def _parents(conn: Connection, table: Table, reference: Reference, going: Collec
     statement = sql.SQL(block(SQL_FILE, "parents")).format(
         table=doubled(table.identifier),
         child=doubled(sql.Identifier(*reference.child)),
-        match=child_matches(reference, "c", "t"),
+        match=refers(reference, "c", "t"),
         others=sql.SQL(block(SQL_FILE, others)),
     )
     return [uuid for (uuid,) in conn.execute(statement, {"keys": list(going)})]

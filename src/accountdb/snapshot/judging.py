@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from psycopg import sql
 
+from accountdb.catalog.references import empty, refers
 from accountdb.catalog.tables import Reference, Table
 from accountdb.contract.masking import printable
 from accountdb.errors import AccountdbError, MissingRightError, Refused
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
 from accountdb.snapshot.model import Strategy
-from accountdb.snapshot.references import empty, refers
 from accountdb.snapshot.staging import FILE, Staged, mapping_of, names, written
 from accountdb.sql import block
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from psycopg import sql
 
+from accountdb.catalog.references import refers
 from accountdb.catalog.tables import Table
 from accountdb.errors import UsageError
 from accountdb.pg.connect import Connection
 from accountdb.pg.names import doubled
-from accountdb.snapshot.references import refers
 from accountdb.sql import block
 
 _FILE = "snapshot/export.sql"

@@ -1,4 +1,4 @@
-"""Foreign keys between the account tables as conditions over rows, for statements with parameters. Pure."""
+"""Foreign keys as conditions over rows, for statements with parameters. Pure."""
 
 from __future__ import annotations
 
