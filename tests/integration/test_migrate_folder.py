@@ -373,3 +373,12 @@ def test_a_database_that_equals_no_version_is_refused_with_what_is_nearest(migra
     assert refused.returncode == 4
     assert "nearest is 0001_tags, with 1 differences: column public.tags.odd: extra" in refused.stderr
     assert versions(migrated) == []
+
+
+def test_a_reset_says_that_the_folders_changes_of_account_tables_are_gone(migrated: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "m", {"0001_phone.up.sql": "ALTER TABLE public.users ADD COLUMN phone text"})
+    assert migrate(migrated, folder).returncode == 0
+    done = migratectl("reset", "--dsn", migrated, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "warning: your own migrations: 0001_phone and those before it stay noted as applied" in done.stderr
+    assert versions(migrated) == [1]

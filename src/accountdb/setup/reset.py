@@ -9,7 +9,8 @@ from accountdb.catalog.tables import read_tables
 from accountdb.drift.fingerprint import look
 from accountdb.errors import Refused
 from accountdb.migrations import runner
-from accountdb.migrations.ledger import Journal
+from accountdb.migrations.files import OWN
+from accountdb.migrations.ledger import Journal, ledger
 from accountdb.migrations.locks import LOCK_KEY
 from accountdb.migrations.steps import Patience
 from accountdb.pg import session
@@ -68,4 +69,12 @@ def _empty(conn: Connection, current: Standing, report: Report) -> None:
         install_guards(conn, read_tables(conn))
     for (statement,) in granted:
         conn.execute(sql.SQL(statement))
+    theirs = [entry for entry in ledger(conn) if entry.series != OWN]
+    if theirs:
+        report.warn(
+            "your own migrations",
+            f"{theirs[-1].title} and those before it stay noted as applied; what they had changed in the account tables"
+            " is gone",
+            "migratectl check names what is missing; before a reset, migratectl migrate --dir DIR --to 0 --allow-down",
+        )
     report.done("account tables", f"dropped and made again at version {up.to_version}, empty")
