@@ -45,7 +45,10 @@ def node_setting(conn: Connection) -> str | None:
 
 
 def pending(conn: Connection) -> tuple[str, ...]:
-    """Names of the subscriptions that wait for their provider."""
+    """Names of the subscriptions that wait for their provider; none below the version that has a table for them."""
+    found = conn.execute("SELECT pg_catalog.to_regclass('accountdb.pending_subscription') IS NOT NULL").fetchone()
+    if not (found and found[0]):
+        return ()
     return tuple(name for (name,) in conn.execute(block(_FILE, "pending")))
 
 
