@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import psycopg
@@ -16,7 +15,7 @@ from accountdb.migrations.files import shipped
 from accountdb.pg.connect import connect
 from proof.stepping import Orders
 from proof.striking import Striker
-from tests.conftest import BIN, Databases, as_role, migratectl, rows, run_sql, value
+from tests.conftest import BIN, Databases, as_role, eventually, migratectl, rows, run_sql, value
 from tests.integration.migrating import APART, FIVE, write
 
 LOG = """
@@ -196,9 +195,7 @@ def test_an_index_that_a_killed_run_left_invalid_is_built_anew(migrated: str, tm
         process = subprocess.Popen(
             [str(BIN / "migratectl"), "migrate", "--dsn", migrated, "--dir", str(folder)], stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 20
-        while not value(migrated, INVALID) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        eventually(lambda: value(migrated, INVALID) == 1, what="an index that is being built")
         process.kill()
         process.wait()
         run_sql(

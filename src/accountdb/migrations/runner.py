@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from accountdb.migrations.files import OWN, Migration, shipped
+from accountdb.migrations.files import OWN, shipped
 from accountdb.migrations.ledger import Journal, ledger
 from accountdb.migrations.locks import all_locked, patiently
 from accountdb.migrations.planning import Plan, Step, plan
@@ -23,17 +23,9 @@ def version(conn: Connection, series: str = OWN) -> int:
     return max((entry.version for entry in ledger(conn) if entry.series == series), default=0)
 
 
-def plan_for(
-    conn: Connection,
-    to: int | None = None,
-    *,
-    files: Sequence[Migration] | None = None,
-    allow_down: bool = False,
-    allow_out_of_order: bool = False,
-) -> Plan:
-    """The plan for this region as it stands; of the package's own files unless others are given."""
-    files = shipped() if files is None else files
-    return plan(ledger(conn), files, to, allow_down=allow_down, allow_out_of_order=allow_out_of_order)
+def plan_for(conn: Connection, to: int | None = None, *, allow_down: bool = False) -> Plan:
+    """The plan for this region as it stands, of the package's own files."""
+    return plan(ledger(conn), shipped(), to, allow_down=allow_down)
 
 
 def migrate(conn: Connection, to: int | None = None, *, look: Look = unseen) -> Plan:
