@@ -45,6 +45,12 @@ def parse(dsn: str, *, name: str = "DSN") -> dict[str, Any]:
     return params
 
 
+def variable(region: str) -> str:
+    """How a hint writes the DSN of a region, for a shell: ``"$CN_DSN"``. It shows no password."""
+    name = re.sub("[^A-Z0-9]", "_", region.upper())
+    return f'"${name}_DSN"'
+
+
 def _ambiguous(rest: str) -> bool:
     """Whether libpq would split user:password@host elsewhere than the writer meant."""
     before_query, _, query = rest.partition("?")

@@ -8,9 +8,9 @@ from enum import StrEnum
 # The replication set (pglogical) or publication (native) that every region offers.
 SET_NAME = "rep_all"
 
-# Tables of accountdb's own that are replicated: a delete travels with its tombstone, and a
-# resolution closes a conflict in every region.
-OWN_TABLES = (("accountdb", "tombstone"), ("accountdb", "resolution"))
+# Tables of accountdb's own that are replicated: a delete travels with its tombstone, a resolution
+# closes a conflict in every region, a beat measures the lag.
+OWN_TABLES = (("accountdb", "tombstone"), ("accountdb", "resolution"), ("accountdb", "heartbeat"))
 
 
 class Mode(StrEnum):

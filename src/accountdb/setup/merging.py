@@ -33,7 +33,9 @@ from accountdb.replication import common
 from accountdb.replication.drain import run_dry
 from accountdb.replication.model import Mode
 from accountdb.setup.diffing import SETTLE_S, streams
+from accountdb.sql import block
 
+_FILE = "setup.sql"
 _LOCK = 0x6163_6D65
 
 
@@ -90,7 +92,7 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
         )
         rounds, proof, different = merging.run()
         healed = close_healed(found, ready.tables)
-        return Receipt(
+        receipt = Receipt(
             round(time.monotonic() - began, 3),
             rounds,
             merging.written,
@@ -103,6 +105,9 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
             ready.left_out,
             tuple(sorted(merging.withheld)),
         )
+        wrote = {name: sum(one[name].total for one in receipt.written.values()) for name in regions}
+        _note(regions, "merge", receipt.seconds, equal=receipt.equal, written=wrote)
+        return receipt
 
 
 def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: float = 30.0) -> HealReport:
@@ -111,13 +116,34 @@ def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: flo
     Raises AccountdbError where they do not run dry within ``patience_s``; nothing was written then
     that the next pass would not find as it is.
     """
+    began = time.monotonic()
     with ExitStack() as stack:
         ready = stack.enter_context(_ready(regions, MergeOptions(jobs=1)))
         # Looking at slots is best done by sessions of their own.
         marks = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
         _lock(stack, regions)
         writers = {name: stack.enter_context(open_writers(name, dsn, 1)) for name, dsn in regions.items()}
-        return heal(ready.found, ready.tables, writers, lambda: run_dry(marks, within_s=patience_s), within_s=within_s)
+        healed = heal(
+            ready.found, ready.tables, writers, lambda: run_dry(marks, within_s=patience_s), within_s=within_s
+        )
+        seconds = round(time.monotonic() - began, 3)
+        _note(regions, "heal", seconds, equal=not healed.different, written=healed.written)
+        return healed
+
+
+def _note(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
+    """Leave in each region what ran last, for status; where this role may not, nothing is left."""
+    nodes: dict[str, str] = {}
+    with ExitStack() as stack:
+        conns = {n: stack.enter_context(connect(dsn, name=f"--{n}", autocommit=True)) for n, dsn in regions.items()}
+        for name, conn in conns.items():
+            nodes[name] = common.node(conn)[0] or name
+        for name, conn in conns.items():
+            if not (conn.execute(block(_FILE, "may_note")).fetchone() or (False,))[0]:
+                continue
+            partners = ", ".join(sorted(node for other, node in nodes.items() if other != name))
+            noted = {"kind": kind, "partners": partners, "seconds": seconds, "equal": equal}
+            conn.execute(block(_FILE, "note_run"), {**noted, "written": written[name]})
 
 
 def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:

@@ -60,7 +60,7 @@ $node$;
 
 -- replication_set --
 -- rep_all holds every table of public that carries the columns of the row contract, and accountdb's
--- tombstones and resolutions; all columns of each, for a set that leaves a generated column out
+-- tombstones, resolutions and beats; all columns of each, for a set that leaves a generated column out
 -- crashes the server. TRUNCATE is not replicated.
 DO $replication_set$
 DECLARE
@@ -79,7 +79,7 @@ BEGIN
         WHERE c.relkind = 'r' AND c.relpersistence = 'p'
           AND NOT EXISTS (SELECT FROM pglogical.replication_set_table AS t
                           WHERE t.set_id = rep_all AND t.set_reloid = c.oid)
-          AND (c.oid IN ('accountdb.tombstone'::regclass, 'accountdb.resolution'::regclass)
+          AND (c.oid IN ('accountdb.tombstone'::regclass, 'accountdb.resolution'::regclass, 'accountdb.heartbeat'::regclass)
                OR c.relnamespace = 'public'::regnamespace
               AND c.relname <> ALL (coalesce(nullif(current_setting('accountdb.exclude', true), ''), '{}')::text[])
               AND 5 = (SELECT count(*) FROM pg_catalog.pg_attribute AS a

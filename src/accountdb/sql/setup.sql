@@ -28,3 +28,13 @@ CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
 WHERE n.nspname = 'public' AND c.relkind = 'r' AND a.grantee <> c.relowner
   AND c.relname IN ('users', 'identities', 'sessions', 'admin_settings', 'subscriptions')
 ORDER BY 1;
+
+-- may_note --
+SELECT pg_catalog.to_regclass('accountdb.last_run') IS NOT NULL
+   AND pg_catalog.has_table_privilege('accountdb.last_run', 'INSERT') AND pg_catalog.has_table_privilege('accountdb.last_run', 'UPDATE');
+
+-- note_run --
+INSERT INTO accountdb.last_run AS l (kind, partners, seconds, equal, written)
+VALUES (%(kind)s, %(partners)s, %(seconds)s, %(equal)s, %(written)s)
+ON CONFLICT (kind, partners) DO UPDATE
+SET ended_at = pg_catalog.clock_timestamp(), seconds = excluded.seconds, equal = excluded.equal, written = excluded.written;

@@ -8,6 +8,11 @@ INSERT INTO accountdb.node AS n (name, mode) VALUES (%(node)s, %(mode)s)
 ON CONFLICT (singleton) DO UPDATE SET name = excluded.name, mode = excluded.mode
     WHERE (n.name, n.mode) IS DISTINCT FROM (excluded.name, excluded.mode);
 
+-- missing_own --
+SELECT pg_catalog.format('%%I.%%I', w.schema, w.name)
+FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::text[]), pg_catalog.unnest(%(names)s::text[])) AS w (schema, name)
+WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', w.schema, w.name)) IS NULL;
+
 -- pending --
 SELECT p.name FROM accountdb.pending_subscription AS p ORDER BY p.name;
 
