@@ -85,7 +85,9 @@ def test_a_provider_that_accepts_and_never_answers(joined: Lab) -> None:
         port = silent.getsockname()[1]
         cn = joined.region("cn").admin_dsn
         lead_to(joined, f"host=127.0.0.1 port={port} dbname=account user=postgres password=x")
-        eventually(lambda: not value(joined.region("global").admin_dsn, "SELECT bool_or(active) FROM pg_replication_slots"))
+        eventually(
+            lambda: not value(joined.region("global").admin_dsn, "SELECT bool_or(active) FROM pg_replication_slots")
+        )
         run_sql(cn, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
         joined.cut()
         away(joined)
