@@ -51,8 +51,8 @@ def _show(found: Status) -> None:
         for problem in region.problems:
             word = "finding" if problem.level == "fail" else "warning"
             output.tell(f"{word}: {problem.sentence}", style="yellow")
-            if problem.remedy.text:
-                output.tell(f"hint: {problem.remedy.text}")
+            for hint in problem.remedy.lines:
+                output.tell(f"hint: {hint}")
     output.tell("healthy" if found.healthy else "unhealthy", style="green" if found.healthy else "red")
 
 
