@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from accountdb.guards.install import GuardState
 from accountdb.health import commands, log
 from accountdb.health.advice import NOTHING, Remedy
 from accountdb.health.model import LogLine, Reading, Silence, SlotReading
@@ -178,10 +179,24 @@ def _told_by_log(view: StreamView) -> Cause | None:
         missing = _missing_columns(view)
         if missing:
             return Cause("structure", f"{view.receiver.region} has no {missing}: {text}", _mend_structure(view))
-        return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
+        return _guardless(view, text) or _blocked(view, text)
     if _LINK.search(text):
         return _link(view, text, line)
+    return _blocked(view, text)
+
+
+def _blocked(view: StreamView, text: str) -> Cause:
     return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
+
+
+def _guardless(view: StreamView, text: str) -> Cause | None:
+    """What a guard would have settled, where one is not in place."""
+    receiver = view.receiver
+    broken = ", ".join(f"{g.table} ({g.state})" for g in receiver.guards if g.state is not GuardState.INSTALLED)
+    if not broken:
+        return None
+    init = commands.init(receiver.region, receiver.standing.mode)
+    return Cause("guard", f"{text}; not guarded: {broken}", Remedy(commands=(init, _resume(view))))
 
 
 def _newest(view: StreamView) -> LogLine | None:

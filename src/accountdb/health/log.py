@@ -26,7 +26,7 @@ _MARKS = re.compile(
 # Of what is no error, that a worker began, or that none could.
 _EVENTS = re.compile(r"has started|starting apply|worker slots|worker registration", re.IGNORECASE)
 # A worker's CONTEXT may have lines before this one.
-_APPLYING = re.compile(r"processing remote data|apply (INSERT|UPDATE|DELETE|TRUNCATE) in commit")
+_APPLYING = re.compile(r"processing remote data|apply [A-Z]+ (in commit|from remote relation)")
 _SENDING = re.compile(r'slot "([^"]+)", output plugin')
 # pglogical quotes a whole page of options before the reason.
 _OPTIONS = re.compile(r'(START_REPLICATION SLOT "[^"]*") LOGICAL .*\)"')
