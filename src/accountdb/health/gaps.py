@@ -1,8 +1,8 @@
 """Whether a stream passed something over without a word. Pure.
 
 Every beat of a region is a row in its stream. One that was sent and never arrived, while later ones did, was passed
-over, and so was what was written around it: a region that was put back to an earlier state, say, of which the engines see
-nothing. One that arrived and that its own region does not have shows that this region was put back.
+over, and so was what was written around it: a region that was put back to an earlier state, say, of which the engines
+see nothing. One that arrived and that its own region does not have shows that this region was put back.
 
 A merge that found both regions equal settles what was passed over before it.
 """
