@@ -162,17 +162,20 @@ def resync(
         str | None,
         typer.Option("--region", metavar="NAME", help="Of two regions, the one whose subscription is made anew."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every stream between them: after a region was restored from a backup.")
+    ] = False,
 ) -> int:
     """After a lost or dropped slot: a new stream, then a merge; exit status 1 when rows still differ.
 
     Of two regions (--cn and --global) it finds the streams that cannot go on by itself.
     """
-    regions = options.regions(cn, global_, node) if region else options.some(dsn, cn, global_, node)
+    regions = options.regions(cn, global_, node) if region or every else options.some(dsn, cn, global_, node)
     with meter() as watch:
         if "" in regions:
             done = resync_from(regions[""], provider_dsn, subscription, watch)
         else:
-            done = resync_regions(two(regions, "region resync"), region, watch)
+            done = resync_regions(two(regions, "region resync"), region, watch, every=every)
     report.show(done.report)
     if done.receipt:
         tell_receipt(done.regions, done.receipt)
