@@ -27,7 +27,7 @@ _NO_SLOT = re.compile(r"replication slot \"[^\"]*\" does not exist")
 _READ_ONLY = re.compile(r"in a read-only transaction")
 _STRUCTURE = re.compile(
     r"missing replicated column|target relation .* (does not exist|is missing)|incompatible .*column"
-    r"|relation .* not found"
+    r"|relation .* not found|unknown column name"
 )
 _LINK = re.compile(
     r"could not connect|connection (refused|reset|timed out|to .* failed)|could not receive data"
@@ -155,6 +155,9 @@ def _told_by_log(view: StreamView) -> Cause | None:
     if _STRUCTURE.search(text):
         return Cause("structure", text, _mend_structure(view))
     if line.of_worker:
+        missing = _missing_columns(view)
+        if missing:
+            return Cause("structure", f"{view.receiver.region} has no {missing}: {text}", _mend_structure(view))
         return Cause("apply", text, Remedy(commands=(commands.unblock(view.regions),)))
     if _LINK.search(text):
         return _link(view, text)
@@ -184,9 +187,9 @@ def _told_by_regions(view: StreamView) -> Cause | None:
     if isinstance(provider, Reading):
         if _just_started(provider):
             return _link(view, "")
-        missing = _missing_columns(receiver, provider)
+        missing = _missing_columns(view)
         if missing:
-            return Cause("structure", f"{receiver.region} has no {', '.join(missing)}", _mend_structure(view))
+            return Cause("structure", f"{receiver.region} has no {missing}", _mend_structure(view))
     workers = receiver.workers
     if workers.apply_used >= workers.apply_max:
         text = f"{workers.apply_used} of {workers.apply_max} logical replication workers are taken"
@@ -217,7 +220,7 @@ def _link(view: StreamView, text: str) -> Cause:
     there = view.provider_name or "its provider"
     return Cause(
         "link",
-        text,
+        f"its connection to {there} broke: {text}",
         Remedy(f"mend the network between {receiver} and {there}; this has it try at once", (_resume(view),)),
     )
 
@@ -264,13 +267,17 @@ def _read_only(receiver: Reading, text: str) -> Cause:
     )
 
 
-def _missing_columns(receiver: Reading, provider: Reading) -> list[str]:
-    return [
+def _missing_columns(view: StreamView) -> str:
+    """Columns that the provider has and the receiver has not, as a list for people."""
+    if not isinstance(view.provider, Reading):
+        return ""
+    here = view.receiver.columns
+    return ", ".join(
         f"{table}.{column}"
-        for table, columns in provider.columns.items()
+        for table, columns in view.provider.columns.items()
         for column in columns
-        if column not in receiver.columns.get(table, ())
-    ]
+        if column not in here.get(table, ())
+    )
 
 
 def _mend_structure(view: StreamView) -> Remedy:

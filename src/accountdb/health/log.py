@@ -21,6 +21,8 @@ _MARKS = re.compile(
 )
 # Of what is no error, that a worker began, or that none could.
 _EVENTS = re.compile(r"has started|starting apply|worker slots|worker registration", re.IGNORECASE)
+# A worker's CONTEXT may have lines before this one.
+_APPLYING = re.compile(r"processing remote data|apply (INSERT|UPDATE|DELETE|TRUNCATE) in commit")
 _PID = re.compile(r"\[(\d+)\]")
 _ESCAPED = re.compile(rb"\\(\d{3}|\\)")
 
@@ -42,11 +44,9 @@ def worker_lines(tail: str) -> tuple[LogLine, ...]:
     marked = False
     for line in tail.splitlines():
         match = _SEVERITY.search(line)
-        if match is None:
-            continue
-        severity, message = match.groups()
-        if severity in _CONTINUES:
-            if pending and severity == "CONTEXT" and message.startswith("processing remote data"):
+        severity, message = match.groups() if match else ("", line.strip())
+        if not match or severity in _CONTINUES:
+            if pending and (severity == "CONTEXT" or line.startswith("\t")) and _APPLYING.match(message):
                 pending, marked = LogLine(pending.severity, pending.message, True, pending.pid), True
             continue
         if pending and marked:

@@ -124,7 +124,7 @@ CROSS JOIN LATERAL pg_catalog.pg_stat_file(f.path) AS s
 CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(pg_catalog.encode(pg_catalog.pg_read_binary_file(
     f.path, greatest(s.size - 131072, 0), 131072), 'escape'), E'\n') WITH ORDINALITY AS l (line, position)
 WHERE f.path IS NOT NULL
-  AND (l.line ~ '(ERROR|FATAL|PANIC|CONTEXT):  '
+  AND (l.line ~ '(ERROR|FATAL|PANIC|CONTEXT):  |^\tprocessing remote data'
        OR l.line ~ '(LOG|WARNING):  ' AND l.line ~* 'pglogical|logical replication|starting apply|worker|subscription');
 
 -- heartbeat --
