@@ -55,10 +55,14 @@ def judge_clocks(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
             yield look.passed("clock", text, f"{one} {other}")
             continue
         here = ", ".join(f"{name} {clocks[name].ahead_s:+.1f} s" for name in (one, other))
-        cause = f"against this machine's clock: {here}; equal versions are settled by the clock, so the wrong row can win"
+        cause = (
+            f"against this machine's clock: {here}; equal versions are settled by the clock, so the wrong row can win"
+        )
         # By the clock of this machine: no more than a guess at which one is wrong.
         wrong = max((one, other), key=lambda name: abs(clocks[name].ahead_s))
-        remedy = Remedy(f"set the clock of the host of {wrong} and let NTP keep it, on that host: timedatectl set-ntp true")
+        remedy = Remedy(
+            f"set the clock of the host of {wrong} and let NTP keep it, on that host: timedatectl set-ntp true"
+        )
         make = look.failed if least > FAIL_S else look.warn
         yield make("clock", text, f"{one} {other}", cause, remedy)
 

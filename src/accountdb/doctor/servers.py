@@ -60,8 +60,8 @@ def _writable(here: Here) -> Iterator[Finding]:
             "read_only",
             "default_transaction_read_only is on: nothing can be written, no change of the other side applied",
             remedy=Remedy(
-                "a superuser runs it; where it was set for the database or a role, ALTER DATABASE or ALTER ROLE ... RESET",
-                (psql(here.name, reset, "SELECT pg_reload_conf()"),),
+                "a superuser runs it; where it was set for a database or a role, ALTER DATABASE, ALTER ROLE ... RESET",
+                psql(here.name, reset, "SELECT pg_reload_conf()"),
             ),
         )
     else:
@@ -98,14 +98,18 @@ def _node(conn: Connection, here: Here) -> Iterator[Finding]:
     again = Remedy("", (on_one(here.name, f"init --mode {here.noted} --node node_{_plain(here.name)}"),))
     if here.node is None:
         if here.streams:
-            yield here.look.failed("node", "no node name yet: rows that are written here name the node local", remedy=again)
+            yield here.look.failed(
+                "node", "no node name yet: rows that are written here name the node local", remedy=again
+            )
         else:
             yield here.look.info("node", "no node name: it is needed for merge jobs only", remedy=again)
     elif setting not in (None, here.node):
         yield here.look.failed(
             "node",
             f"accountdb.node says {here.node}, and the setting pglogical.node_name = {setting} comes first",
-            remedy=Remedy("an administrator runs it", (on_one(here.name, f"init --mode {here.noted} --node {here.node}"),)),
+            remedy=Remedy(
+                "an administrator runs it", (on_one(here.name, f"init --mode {here.noted} --node {here.node}"),)
+            ),
         )
     else:
         yield here.look.passed("node", here.node)
@@ -159,11 +163,11 @@ def judge_keep(here: Here) -> Finding:
     """Whether a dead peer can fill the disk. Pure."""
     if here.keep_bytes >= 0:
         return here.look.passed("max_slot_wal_keep_size", here.keep)
-    remedy = set_parameter(here.name, "max_slot_wal_keep_size", "'10GB'", restart=False)
+    says = "a superuser runs it, with a size that the disk has room for"
     return here.look.warn(
         "max_slot_wal_keep_size",
         "no limit: while a peer is away its slot keeps log until the disk is full",
-        remedy=Remedy(f"{remedy.says}, with a size that the disk has room for", remedy.commands),
+        remedy=set_parameter(here.name, "max_slot_wal_keep_size", "'10GB'", says=says),
     )
 
 
@@ -174,7 +178,7 @@ def judge_extension(here: Here, installed: str | None, newest: str | None) -> Fi
         after = "a superuser runs it" + ("; then both regions join again" if here.noted is Mode.PGLOGICAL else "")
         return here.look.failed("extension", "extension pglogical is missing", remedy=Remedy(after, (command,)))
     if newest is not None and newest != installed:
-        remedy = Remedy("a superuser runs it", (psql(here.name, "ALTER EXTENSION pglogical UPDATE"),))
+        remedy = Remedy("a superuser runs it", psql(here.name, "ALTER EXTENSION pglogical UPDATE"))
         return here.look.warn("extension", f"pglogical {installed}, the host has {newest}", remedy=remedy)
     return here.look.passed("extension", f"pglogical {installed}")
 
@@ -201,7 +205,9 @@ def across(regions: Sequence[Here]) -> Iterator[Finding]:
     if len(versions) > 1:
         told = ", ".join(f"{here.version.split()[0]} in {here.name}" for here in regions)
         majors = {here.facts.version for here in regions}
-        cause = "another major version: fine while one region is upgraded" if len(majors) > 1 else "another minor release"
+        cause = (
+            "another major version: fine while one region is upgraded" if len(majors) > 1 else "another minor release"
+        )
         yield look_at_all.info("server", f"PostgreSQL {told}", cause=cause)
     elif len(regions) > 1:
         yield look_at_all.passed("server", f"PostgreSQL {versions.pop()} in all")

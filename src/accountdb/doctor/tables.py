@@ -11,12 +11,13 @@ from psycopg import sql
 from accountdb.catalog.tables import Table
 from accountdb.contract.claims import Claim, Settlement, claims
 from accountdb.contract.row_contract import violations
-from accountdb.doctor.hints import on_all, on_one, psql
+from accountdb.doctor.hints import on_all, on_one, psql, word
 from accountdb.doctor.model import listed
 from accountdb.doctor.region import FILE, Here, allowed
 from accountdb.guards.definition import TRIGGERS
 from accountdb.guards.install import GuardState, TableGuard, states
-from accountdb.health.advice import Finding, Level, Remedy
+from accountdb.health import commands
+from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import OWN_TABLES, SET_NAME, Mode
 from accountdb.setup.cleaning import triggers
@@ -77,8 +78,10 @@ def judge_contract(here: Here) -> Iterator[Finding]:
         if not faults:
             continue
         # A trigger that is there and switched off is a matter of its own, with a statement of its own.
-        add = (on_all(here.everyone, f"table add {_word(table.name)}"),)
-        yield here.look.failed("row_contract", f"{_named(table)}: {'; '.join(faults)}", table.name, remedy=Remedy("", add))
+        add = (on_all(here.everyone, f"table add {word(table.name)}"),)
+        yield here.look.failed(
+            "row_contract", f"{_named(table)}: {'; '.join(faults)}", table.name, remedy=Remedy("", add)
+        )
     sound = [table.name for table, faults in lacks.items() if not faults]
     if len(sound) == len(lacks):
         yield here.look.passed("row_contract", f"{len(sound)} tables: {listed(sound, 5)}")
@@ -90,22 +93,18 @@ def judge_contract(here: Here) -> Iterator[Finding]:
         yield here.look.passed("sequence", "none")
 
 
-def _word(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_.]+", name) else sql.Literal(name).as_string().removeprefix(" E")
-
-
 def judge_triggers(here: Here, leftovers: Sequence[Leftover]) -> Iterator[Finding]:
     """Triggers that are switched off. Pure. Those of a guard are told with the guard."""
     found = [one for one in leftovers if not any(one.name.startswith(f"{name} on ") for name in TRIGGERS)]
     wrong = [one for one in found if one.action is not Action.KEEP]
     for one in found:
-        command = psql(here.name, one.statement)
+        statement = psql(here.name, one.statement)
         if one.action is Action.KEEP:
             text = f"{one.name}: {one.why}"
-            yield here.look.info("trigger", text, one.name, one.note, Remedy("if it is to fire", (command,)))
+            yield here.look.info("trigger", text, one.name, one.note, Remedy("if it is to fire", statement))
         else:
             text = f"{one.kind} {one.name}: {one.why}"
-            yield here.look.failed("trigger", text, one.name, remedy=Remedy(one.note, (command,)))
+            yield here.look.failed("trigger", text, one.name, remedy=Remedy(one.note, statement))
     if not wrong:
         yield here.look.passed("trigger", "every trigger of the row contract and every foreign key is on")
 
@@ -135,16 +134,17 @@ def judge_replicated(here: Here) -> Iterator[Finding]:
         return
     if not here.offered:
         if here.joined:
-            yield here.look.failed("replicated", f"{SET_NAME} is gone or empty", remedy=Remedy("region join again"))
+            remedy = Remedy("", (commands.refresh(here.everyone),))
+            yield here.look.failed("replicated", f"{SET_NAME} is gone or empty", remedy=remedy)
         return
     left_out = [t for t in here.tables if (t.schema, t.name) not in here.offered and not violations(t)]
     for table in left_out:
-        command = on_all(here.everyone, f"table add {_word(table.name)}")
+        command = on_all(here.everyone, f"table add {word(table.name)}")
         text = f"{_named(table)} is under the row contract and not replicated"
         yield here.look.warn("replicated", text, table.name, remedy=Remedy("if it is to be", (command,)))
     own = [f"{schema}.{name}" for schema, name in OWN_TABLES if (schema, name) not in here.offered]
     if own:
-        remedy = Remedy("region join again, with the options of the first time; status names them")
+        remedy = Remedy("", (commands.refresh(here.everyone),))
         cause = "without them deletes and settled conflicts do not travel"
         yield here.look.failed("replicated", f"{', '.join(own)} is not replicated", cause=cause, remedy=remedy)
     if not left_out and not own:
@@ -168,7 +168,8 @@ def judge_short(here: Here, tables: Sequence[Short]) -> Iterator[Finding]:
         what = f"{SET_NAME} leaves out {'rows' if one.filtered else 'columns'} of {dotted(one.schema, one.name)}"
         cause = "the copies differ for good, and diff and merge do not end"
         if one.generated:
-            what = f"{SET_NAME} leaves out the generated column {', '.join(one.generated)} of {dotted(one.schema, one.name)}"
+            columns = ", ".join(one.generated)
+            what = f"{SET_NAME} leaves out the generated column {columns} of {dotted(one.schema, one.name)}"
             cause = "pglogical crashes the whole server, again and again, at the next change of that table"
         yield here.look.failed("generated_column", what, one.name, cause, _whole(here, one))
     if not tables:
@@ -188,7 +189,7 @@ def _whole(here: Here, one: Short) -> Remedy:
         gone = f"ALTER PUBLICATION {SET_NAME} DROP TABLE {table}"
         again = f"ALTER PUBLICATION {SET_NAME} ADD TABLE {table}"
     after = "then merge, for what was left out" if here.joined else ""
-    return Remedy(after, (psql(here.name, f"{gone}; {again}"),))
+    return Remedy(after, psql(here.name, f"{gone}; {again}"))
 
 
 def judge_identities(here: Here, identities: Mapping[str, str]) -> Iterator[Finding]:
@@ -199,7 +200,7 @@ def judge_identities(here: Here, identities: Mapping[str, str]) -> Iterator[Find
         statement = f"ALTER TABLE {table.identifier.as_string()} REPLICA IDENTITY DEFAULT"
         text = f"replica identity of {_named(table)} is {_IDENTITY[kind]}, not the primary key"
         make = here.look.failed if kind == "n" else here.look.warn
-        yield make("replica_identity", text, table.name, remedy=Remedy("", (psql(here.name, statement),)))
+        yield make("replica_identity", text, table.name, remedy=Remedy("", psql(here.name, statement)))
     if not wrong:
         yield here.look.passed("replica_identity", "the primary key of every table")
 
@@ -208,9 +209,9 @@ def judge_unique(here: Here, exclusions: Sequence[tuple[str, str]]) -> Iterator[
     """Collisions that a guard cannot settle by its rules, and parks. Pure."""
     names = {table.name for table in here.replicated}
     found: list[Finding] = []
-    for table, name in exclusions:
-        if table in names:
-            text = f"{dotted(name)} on {dotted('public', table)} is an exclusion constraint"
+    for excluded, name in exclusions:
+        if excluded in names:
+            text = f"{dotted(name)} on {dotted('public', excluded)} is an exclusion constraint"
             cause = "guards know unique indexes only: a change that breaks it is parked as an unknown conflict"
             found.append(here.look.warn("unique_index", text, name, cause))
     rules = [(table, claim) for table in here.replicated for claim in claims(table)]
@@ -239,8 +240,3 @@ def _doubts(table: Table, claim: Claim) -> Iterator[str]:
         plain = rf'\(?"?{re.escape(column.strip(chr(34)))}"?\)?(::[a-z "]+)?'
         if not any(re.fullmatch(rf"(?:(?:\w+\.)?(?:lower|upper|btrim)\()?{plain}\)?", key) for key in claim.index.keys):
             yield f"a new value of {claim.column.name} may have the same key again, and the row is parked then"
-
-
-def levels(found: Sequence[Finding]) -> set[Level]:
-    """The levels that there are."""
-    return {one.level for one in found}

@@ -216,8 +216,10 @@ def judge(here: Here, trials: Sequence[Trial]) -> Iterator[Finding]:
 
 def _faults(before: Stamp, after: Stamp, node: str) -> Iterator[str]:
     if after.version != before.version + 1:
-        yield f"an UPDATE leaves version at {after.version}" if after.version == before.version else (
-            f"an UPDATE turns version {before.version} into {after.version}"
+        yield (
+            f"an UPDATE leaves version at {after.version}"
+            if after.version == before.version
+            else (f"an UPDATE turns version {before.version} into {after.version}")
         )
     if after.updated_at <= before.updated_at:
         yield "an UPDATE does not move updated_at"

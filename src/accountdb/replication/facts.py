@@ -166,5 +166,5 @@ def _subscriber_rights(facts: ServerFacts) -> list[Problem]:
         found.append(_granted(fact, "an administrator runs", statement, role.name))
     if not facts.may_create:
         fact = f"role {role.name} may not create in database {role.database}"
-        found.append(_granted(fact, "its owner runs", "GRANT CREATE ON DATABASE {} TO {}", database, name))
+        found.append(_granted(fact, "its owner runs", "GRANT CREATE ON DATABASE {} TO {}", role.database, role.name))
     return found
