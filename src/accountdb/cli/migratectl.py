@@ -49,6 +49,8 @@ COMMANDS = {
     "create-user": ("region", "create_user"),
     "status": ("status", "status"),
     "heartbeat": ("heartbeat", "heartbeat"),
+    "metrics": ("metrics", "metrics"),
+    "dashboard": ("dashboard", "dashboard"),
     "diff": ("diff", "diff"),
     "merge": ("merge", "merge"),
     "undo": ("merge", "undo"),

@@ -44,7 +44,7 @@ _MOST_INTENDED = 20
 
 @dataclass
 class Session:
-    """One person who gave the token. ``messages`` are shown once, on the next page; ``intended`` waits to be confirmed."""
+    """One person who gave the token. ``messages`` are shown once, on the next page; ``intended`` is to be confirmed."""
 
     form_token: str
     used_at: float
@@ -104,7 +104,7 @@ def _hashed(cookie: str) -> bytes:
 
 
 def hosts(listening: str, port: int, more: Iterable[str]) -> frozenset[str]:
-    """The values of the header Host that are answered: the address itself, this machine's names for it, and ``more``."""
+    """The values of the header Host that are answered: the address itself, this machine's names, and ``more``."""
     own = {listening, *(f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]"))}
     return frozenset(name.lower() for name in (*own, *more))
 

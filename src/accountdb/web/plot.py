@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from statistics import median
 
 WIDTH, HEIGHT = 960, 260
@@ -133,10 +134,10 @@ def gaps(points: Sequence[Point], since: datetime, until: datetime) -> tuple[tup
     """The times in which no beat was made that arrived: longer than three times the usual, and than five minutes."""
     if not points:
         return ((since, until),)
-    steps = [(b.at - a.at).total_seconds() for a, b in zip(points, points[1:], strict=False)]
+    steps = [(b.at - a.at).total_seconds() for a, b in pairwise(points)]
     longest = timedelta(seconds=max(_LEAST_GAP_S, 3 * median(steps)) if steps else _LEAST_GAP_S)
     edges = [since, *(p.at for p in points), until]
-    return tuple((a, b) for a, b in zip(edges, edges[1:], strict=False) if b - a > longest)
+    return tuple((a, b) for a, b in pairwise(edges) if b - a > longest)
 
 
 def _x(at: datetime, since: datetime, until: datetime) -> float:

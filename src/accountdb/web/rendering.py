@@ -1,4 +1,4 @@
-"""Making pages: templates, and how values look in them. Everything is escaped; nothing is marked safe but own drawings."""
+"""Making pages: templates, and how values look in them. Everything is escaped."""
 
 from __future__ import annotations
 

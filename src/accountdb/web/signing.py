@@ -46,7 +46,7 @@ async def settings(request: Request) -> Response:
     answer = RedirectResponse(_local(request.query_params.get("back", "/")), 303)
     for name, allowed in (("language", words.LANGUAGES), ("theme", (*THEMES, ""))):
         wanted = request.query_params.get(name)
-        if wanted in allowed:
+        if wanted is not None and wanted in allowed:
             answer.set_cookie(name, wanted, max_age=_YEAR_S, samesite="lax", httponly=True)
     return answer
 
@@ -60,5 +60,3 @@ def _local(path: str) -> str:
 def _encrypted(request: Request) -> bool:
     """Whether the browser came by TLS, to a proxy before this server."""
     return request.headers.get("origin", "").startswith("https://")
-
-
