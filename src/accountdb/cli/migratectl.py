@@ -50,6 +50,8 @@ COMMANDS = {
     "status": ("status", "status"),
     "doctor": ("doctor", "doctor"),
     "heartbeat": ("heartbeat", "heartbeat"),
+    "metrics": ("metrics", "metrics"),
+    "dashboard": ("dashboard", "dashboard"),
     "diff": ("diff", "diff"),
     "merge": ("merge", "merge"),
     "undo": ("merge", "undo"),
