@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -37,13 +38,14 @@ _MOST_SHOWN = 50
 
 @dataclass(frozen=True)
 class Target:
-    """One subscription to look at. ``variable`` is how a hint writes the region's DSN."""
+    """One subscription to look at. ``variable`` is how a hint writes the region's DSN, ``options`` what it was asked by."""
 
     region: str
     dsn: str = field(repr=False)
     subscription: str
     provider_dsn: str | None = field(repr=False)
     variable: str
+    options: str
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class _Looking:
     def _only(self, cause: str | None, *commands: str) -> Found:
         """What can be said without a transaction."""
         if self.state is State.DISABLED:
-            commands = (*commands, self._command("region resume", f"--subscription {self.target.subscription}"))
+            commands = (*commands, f"migratectl region resume --dsn {self.target.variable} {self._named}")
             cause = cause or "it is paused"
         shown = Look(
             self.target.region,
@@ -177,19 +179,25 @@ class _Looking:
             blocked=True,
             cause=cause,
             notes=tuple(self.notes),
-            commands=commands or (self._command("unblock", "--retry"),),
+            commands=commands or (self._command("unblock", self._named, "--retry"),),
         )
         return Found(shown, self.engine, self.origin, self.slot, self.provider_dsn)
 
     def _command(self, what: str, *rest: str) -> str:
-        return " ".join(["migratectl", what, "--dsn", self.target.variable, *rest])
+        return " ".join(["migratectl", what, self.target.options, *rest])
+
+    @property
+    def _named(self) -> str:
+        return f"--subscription {shlex.quote(self.target.subscription)}"
 
     def _with_provider(self, provider: Connection) -> Found:
         with named("provider", self.provider_dsn or ""):
             slot = slot_state(provider, self.slot)
             if slot is None or slot.lost:
                 what = "is not there any more" if slot is None else "is lost: log that is needed is gone"
-                resync = self._command("region resync", f"--subscription {self.target.subscription}")
+                of_two = "--cn" in self.target.options or "--node" in self.target.options
+                which = f"--region {shlex.quote(self.target.region)}" if of_two else self._named
+                resync = self._command("region resync", which)
                 return self._only(f"slot {self.slot} on the provider {what}", resync)
             prepare(provider)
             applied = self._applied()
@@ -258,8 +266,8 @@ class _Looking:
         for guard in wrong:
             self.notes.append(f"the guard on {guard.table} is {guard.state}: it would settle this")
         if wrong:
-            self.commands.append(self._command("init", f"--mode {self.engine.mode}"))
-        self.commands.append(self._command("unblock", f"--subscription {self.target.subscription}", "--retry"))
+            self.commands.append(f"migratectl init --dsn {self.target.variable} --mode {self.engine.mode}")
+        self.commands.append(self._command("unblock", self._named, "--retry"))
 
 
 def _shown(transaction: Transaction, faults: Sequence[Fault], tables: Tables, secrets: Secrets) -> ShownTransaction:
@@ -302,3 +310,12 @@ def _ways(transaction: Transaction, faults: Sequence[Fault] | None) -> dict[str,
 def region_variable(region: str) -> str:
     """How a hint writes the DSN of a region; of one that was given with --dsn, the variable that stands for it."""
     return dsns.variable(region) if region else '"$DB_URL"'
+
+
+def region_options(regions: Sequence[str]) -> str:
+    """How a hint names the regions that a command was given: with --dsn, --cn and --global, or --node."""
+    if tuple(regions) == ("",):
+        return '--dsn "$DB_URL"'
+    if set(regions) <= {"cn", "global"}:
+        return " ".join(f"--{name} {dsns.variable(name)}" for name in regions)
+    return " ".join(f"--node {shlex.quote(name)}={dsns.variable(name)}" for name in regions)

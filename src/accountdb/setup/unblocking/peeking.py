@@ -47,8 +47,8 @@ def slot_state(provider: Connection, slot: str) -> SlotState | None:
 def first_after(provider: Connection, mode: Mode, slot: str, applied: str) -> Transaction | None:
     """The first transaction of ``slot`` that ends after ``applied``; None where nothing waits.
 
-    ``provider`` is prepared. The slot begins at what its reader has confirmed, which may be less than what it has applied. Raises
-    AccountdbError where its reader does not let go of it, or it cannot be read.
+    ``provider`` is prepared. The slot begins at what its reader has confirmed, which may be less than what it has
+    applied. Raises AccountdbError where its reader does not let go of it, or it cannot be read.
     """
     most = 1
     while True:

@@ -18,7 +18,7 @@ from accountdb.replication.failure import read_failure
 from accountdb.replication.model import State
 from accountdb.setup.subscriptions import chosen, state_of
 from accountdb.setup.unblocking import saving
-from accountdb.setup.unblocking.looking import Found, Look, Target, look, region_variable, tables_of
+from accountdb.setup.unblocking.looking import Found, Look, Target, look, region_options, region_variable, tables_of
 from accountdb.setup.unblocking.model import Transaction, position
 from accountdb.setup.unblocking.peeking import first_after
 from accountdb.setup.unblocking.writing import Written, be_worker, hold, park, skip
@@ -90,8 +90,10 @@ def unblock(regions: Mapping[str, str], request: Request, provider_dsn: str | No
                 engine, names = chosen(conn, request.subscription if len(regions) == 1 else None, need=True)
             wanted = [name for name in names if request.subscription in (None, name)]
             for name in wanted:
-                reached = provider_dsn or other
-                target = Target(region or "this region", dsn, name, reached, region_variable(region))
+                reached = other or provider_dsn
+                target = Target(
+                    region or "this region", dsn, name, reached, region_variable(region), region_options(list(regions))
+                )
                 done.append(_one(target, conn, engine, request))
     return Unblocking(tuple(done))
 
@@ -122,8 +124,8 @@ def _past(target: Target, conn: Connection, found: Found, request: Request, way:
         )
     if way is Way.SKIP and not request.confirmed:
         raise Refused(
-            f"{target.subscription}: none of {len(transaction.changes)} changes of transaction {transaction.xid} would be"
-            " applied; each would be an open conflict",
+            f"{target.subscription}: none of the {len(transaction.changes)} changes of transaction {transaction.xid}"
+            " would be applied; each would be an open conflict",
             hint="--yes allows it; --park applies what goes in",
         )
     path = request.save or saving.default_name(target.subscription, transaction)
