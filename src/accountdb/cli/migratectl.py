@@ -58,6 +58,7 @@ COMMANDS = {
     "purge": ("merge", "purge"),
     "demo": ("demo", "demo"),
     "region": ("region", "app"),
+    "unblock": ("unblock", "unblock"),
     "conflicts": ("conflicts", "app"),
     "table": ("table", "app"),
     "lab": ("lab", "app"),
