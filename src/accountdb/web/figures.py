@@ -35,6 +35,14 @@ def seconds_text(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def age_text(seconds: float | None) -> str:
+    """How long ago, in whole seconds; a dash for None."""
+    if seconds is None:
+        return DASH
+    whole = max(int(seconds), 0)
+    return f"{whole} s" if whole < 100 else seconds_text(whole)
+
+
 def rate_text(value: float | None) -> str:
     """So many a second; a dash for None."""
     if value is None:

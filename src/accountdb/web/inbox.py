@@ -29,6 +29,7 @@ from accountdb.web.deadline import within
 from accountdb.web.forms import signed_form
 from accountdb.web.rendering import page
 from accountdb.web.site import Site, site_of, visit_of
+from accountdb.web.words import Words
 
 T = TypeVar("T")
 
@@ -126,7 +127,23 @@ async def plan(request: Request) -> Response:
     except AccountdbError as error:
         return await _one(request, status=409, error=error)
     session.intend(mark, (key, wish))
-    return page(request, "plan.html", found=found, action=wish.action.value, mark=mark, key=key)
+    return page(request, "plan.html", found=found, action=wish.action.value, mark=mark, key=key, why=_why)
+
+
+_WHY = {
+    "gets a new value": "why.set",
+    "is brought back": "why.back",
+    "moves to": "why.moves",
+    "becomes one with": "why.joins",
+}
+
+
+def _why(words: Words, text: str) -> str:
+    """A step's reason in the page's language."""
+    for said, key in _WHY.items():
+        if text.startswith(said):
+            return words(key, uuid=text.removeprefix(said).strip()[:8])
+    return text
 
 
 def _planned(regions: Regions, *, site: Site, key: str, wish: Wish) -> tuple[Planned, str]:

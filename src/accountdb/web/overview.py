@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -78,7 +78,7 @@ async def overview(request: Request) -> Response:
         directions=directions(known.status.regions),
         problems=ordered(known.problems),
         shapes_of=_SHAPES,
-        drawing=plot.drawing(lines, until) if lines else None,
+        drawings=[plot.drawing(lines, until, width=width) for width in (plot.WIDE, plot.NARROW)] if lines else [],
         hours=[(one, plot.by_hour(one, until)) for one in lines],
     )
 
@@ -87,13 +87,11 @@ async def lag(request: Request) -> Response:
     """The points of the plot: ``series`` with [seconds since 1970, lag in seconds, lag as text] each."""
     known = site_of(request).watch.latest
     until = datetime.now(UTC)
-    drawn = plot.drawing((), until)
     return JSONResponse(
         {
-            "width": drawn.width,
-            "left": drawn.left,
-            "right": drawn.right,
-            "since": drawn.since.timestamp(),
+            "left": plot.LEFT,
+            "right": plot.RIGHT,
+            "since": (until - timedelta(hours=24)).timestamp(),
             "until": until.timestamp(),
             "gap": visit_of(request).words("lag.gap"),
             "series": [

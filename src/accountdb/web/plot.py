@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-WIDTH, HEIGHT = 960, 260
+WIDE, NARROW = 960, 420
+HEIGHT = 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 28
 _LEAST_S = 0.01
 # What a line of the grid may stand at.
@@ -71,22 +72,24 @@ class Drawing:
     until: datetime
 
 
-def drawing(series: Sequence[Series], until: datetime, *, span: timedelta = timedelta(hours=24)) -> Drawing:
+def drawing(
+    series: Sequence[Series], until: datetime, *, width: int = WIDE, span: timedelta = timedelta(hours=24)
+) -> Drawing:
     """The last ``span`` before ``until``."""
     since = until - span
     highest = max((p.seconds for one in series for p in one.points), default=0.0)
     steps = [step for step in _STEPS if step[0] <= max(highest, 10.0)]
     top = max(highest * 1.1, steps[-1][0])
     return Drawing(
-        WIDTH,
+        width,
         HEIGHT,
         LEFT,
-        WIDTH - RIGHT,
+        width - RIGHT,
         TOP,
         HEIGHT - BOTTOM,
         tuple((_y(value, top), text) for value, text in steps),
-        tuple((_x(at, since, until), f"{at:%H:%M}") for at in _hours(since, until)),
-        tuple(_line(one, since, until, top) for one in series),
+        tuple((_x(at, since, until, width), f"{at:%H:%M}") for at in _hours(since, until)),
+        tuple(_line(one, since, until, top, width) for one in series),
         since,
         until,
     )
@@ -103,14 +106,14 @@ def _hours(since: datetime, until: datetime) -> list[datetime]:
     return found
 
 
-def _line(series: Series, since: datetime, until: datetime, top: float) -> Line:
+def _line(series: Series, since: datetime, until: datetime, top: float, width: int) -> Line:
     points = [p for p in series.points if since <= p.at <= until]
     missing = gaps(points, since, until)
     starts = {end for _, end in missing}
     path: list[str] = []
     dots: list[tuple[float, float]] = []
     for at, point in enumerate(points):
-        x, y = _x(point.at, since, until), _y(point.seconds, top)
+        x, y = _x(point.at, since, until, width), _y(point.seconds, top)
         begins = at == 0 or point.at in starts
         path.append(f"{'M' if begins else 'L'}{x:g} {y:g}")
         ends = at + 1 == len(points) or points[at + 1].at in starts
@@ -122,7 +125,7 @@ def _line(series: Series, since: datetime, until: datetime, top: float) -> Line:
         series.receiver,
         "".join(path),
         tuple(dots),
-        tuple((_x(begin, since, until), _x(end, since, until)) for begin, end in missing),
+        tuple((_x(begin, since, until, width), _x(end, since, until, width)) for begin, end in missing),
         missing,
         points[-1].seconds if points and until - points[-1].at < timedelta(seconds=_LEAST_GAP_S) else None,
         median(values) if values else None,
@@ -140,9 +143,9 @@ def gaps(points: Sequence[Point], since: datetime, until: datetime) -> tuple[tup
     return tuple((a, b) for a, b in pairwise(edges) if b - a > longest)
 
 
-def _x(at: datetime, since: datetime, until: datetime) -> float:
+def _x(at: datetime, since: datetime, until: datetime, width: int) -> float:
     share = (at - since) / (until - since)
-    return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+    return round(LEFT + share * (width - LEFT - RIGHT), 1)
 
 
 def _y(seconds: float, top: float) -> float:

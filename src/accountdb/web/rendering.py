@@ -30,6 +30,7 @@ def _environment() -> Environment:
     made.filters.update(
         bytes=figures.bytes_text,
         seconds=figures.seconds_text,
+        age=figures.age_text,
         rate=figures.rate_text,
         count=figures.count_text,
         moment=figures.moment,

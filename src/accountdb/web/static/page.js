@@ -115,8 +115,9 @@ function hover(event) {
   if (points === null) { load(); return; }
   if (!points.series) return;
   const box = plot.querySelector("svg").getBoundingClientRect();
-  const scale = box.width / points.width;
-  const share = ((event.clientX - box.left) / scale - points.left) / (points.right - points.left);
+  const width = plot.querySelector("svg").viewBox.baseVal.width;
+  const at_x = ((event.clientX - box.left) * width) / box.width;
+  const share = (at_x - points.left) / (width - points.left - points.right);
   if (share < 0 || share > 1) return;
   const at = points.since + share * (points.until - points.since);
   const lines = [];
