@@ -60,8 +60,8 @@ def diff(
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Compare the data of two regions; exit status 1 when a row differs."""
-    regions = two(options.regions(cn, global_, node), "diff")
+    """Compare the data of two regions or more; exit status 1 when a row differs."""
+    regions = options.regions(cn, global_, node)
     chosen = Options(
         tables=tuple(table or ()),
         exclude=tuple(exclude or ()),
@@ -89,13 +89,6 @@ def _told(regions: dict[str, str], chosen: Options, tell: Callable[[Finding], No
             tell(row)
 
         return diff_regions(regions, chosen, without_bar, watch)
-
-
-def two(regions: dict[str, str], command: str) -> dict[str, str]:
-    """Exactly two regions. Raises UsageError."""
-    if len(regions) != 2:
-        raise UsageError(f"{command} takes two regions, {len(regions)} given", hint="--cn DSN --global DSN")
-    return regions
 
 
 def _names(columns: str | None) -> tuple[str, ...]:
