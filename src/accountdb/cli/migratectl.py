@@ -48,6 +48,7 @@ COMMANDS = {
     "init": ("region", "init"),
     "create-user": ("region", "create_user"),
     "status": ("status", "status"),
+    "heartbeat": ("heartbeat", "heartbeat"),
     "diff": ("diff", "diff"),
     "merge": ("merge", "merge"),
     "undo": ("merge", "undo"),

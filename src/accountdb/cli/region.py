@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options, report
+from accountdb.cli.diff import two
+from accountdb.cli.merge import tell_receipt
 from accountdb.errors import UsageError
 from accountdb.pg import dsn as dsns
+from accountdb.render.progress import meter
 from accountdb.replication.model import JoinRequest
 from accountdb.setup import join as joining
+from accountdb.setup import leave as leaving
 from accountdb.setup.init import InitRequest
 from accountdb.setup.init import init as prepare
+from accountdb.setup.leave import LeaveRequest
+from accountdb.setup.resync import resync_from, resync_regions
 from accountdb.setup.user import create_user as make_user
 
 app = typer.Typer(help="Join a region to another, leave it, pause and resume its streams.", no_args_is_help=True)
@@ -114,10 +120,66 @@ def join(
 
 
 @app.command()
-def leave(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
+def leave(
+    gone_node: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="With --gone: which node is gone, where there are several.")
+    ] = None,
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+    gone: Annotated[
+        bool,
+        typer.Option(
+            "--gone", help="The other side will never come back: drop its slots here, do not wait for it. Not undoable."
+        ),
+    ] = False,
+    drop_guards: Annotated[
+        bool, typer.Option("--drop-guards", help="Take the guards off too: deletes are not noted any more.")
+    ] = False,
+) -> int:
     """Stop following, and stop offering changes when nobody follows any more."""
-    report.show(joining.leave(options.one(dsn), subscription))
+    request = LeaveRequest(subscription, gone, gone_node, drop_guards)
+    report.show(leaving.leave(options.one(dsn), request))
     return 0
+
+
+@app.command()
+def resync(
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+    provider_dsn: Annotated[
+        str | None,
+        typer.Option(
+            "--provider-dsn",
+            envvar="PROVIDER_DSN",
+            metavar="DSN",
+            help="How this region reaches the other; the subscription's own when left out, for an administrator.",
+        ),
+    ] = None,
+    cn: options.CnDsn = None,
+    global_: options.GlobalDsn = None,
+    node: options.Nodes = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="NAME", help="Of two regions, the one whose subscription is made anew."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every stream between them: after a region was restored from a backup.")
+    ] = False,
+) -> int:
+    """After a lost or dropped slot: a new stream, then a merge; exit status 1 when rows still differ.
+
+    Of two regions (--cn and --global) it finds the streams that cannot go on by itself.
+    """
+    regions = options.regions(cn, global_, node) if region or every else options.some(dsn, cn, global_, node)
+    with meter() as watch:
+        if "" in regions:
+            done = resync_from(regions[""], provider_dsn, subscription, watch)
+        else:
+            done = resync_regions(two(regions, "region resync"), region, watch, every=every)
+    report.show(done.report)
+    if done.receipt:
+        tell_receipt(done.regions, done.receipt)
+    return 0 if done.equal else 1
 
 
 @app.command()

@@ -15,6 +15,8 @@ from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, St
 from accountdb.sql import block
 
 _FILE = "replication/pglogical.sql"
+# A socket that nobody can listen on: an attempt fails at once.
+_NOBODY = "host=/nonexistent port=1 connect_timeout=1"
 _REGION_FILE = "schema_pglogical_region.sql"
 _STATES = {
     "replicating": State.REPLICATING,
@@ -159,6 +161,37 @@ class Pglogical:
         provider = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
         conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
         return _slot_left_behind(*provider) if provider else None
+
+    def abandon(self, conn: Connection, name: str) -> None:
+        """See Engine. A worker that waits for a host that says nothing is waited for, half a minute at most."""
+        common.drop_pending(conn, name)
+        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        if row is None:
+            return
+        with conn.transaction():
+            # Dropping would ask the provider, and wait for it: so it is led where nobody is.
+            conn.execute("SELECT pglogical.alter_node_add_interface(%s, 'accountdb_nobody', %s)", (row[0], _NOBODY))
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, 'accountdb_nobody')", (name,))
+            conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
+
+    def provider_dsn(self, conn: Connection, name: str) -> str | None:
+        """See Engine."""
+        try:
+            with conn.transaction():
+                row = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return None
+        return str(row[0]) if row else None
+
+    def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
+        """See Engine. pglogical makes the slot itself, when the subscription is there."""
+        row = conn.execute(block(_FILE, "provider"), {"name": request.subscription}).fetchone()
+        self.pause(conn, request.subscription)
+        if row is not None:
+            common.end_slot(provider, row[1])
+        with self._settings(conn, request), conn.transaction():
+            conn.execute("SELECT pglogical.drop_subscription(%s, true)", (request.subscription,))
+            conn.execute(block(_REGION_FILE, "subscription"))
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""

@@ -82,6 +82,12 @@ def plan_merge(regions: Mapping[str, str], options: MergeOptions, watch: Watch) 
         return plan(ready.pairs, options.jobs, ready.pairs[0].shapes, watch)
 
 
+def check_mergeable(regions: Mapping[str, str]) -> None:
+    """Raise what would keep ``merge_regions`` from beginning. Writes nothing."""
+    with _ready(regions, MergeOptions(jobs=1)):
+        return
+
+
 def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> Receipt:
     """Make two regions or more, given by name and DSN, hold the same rows by the policy, and prove it.
 
@@ -126,7 +132,7 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
             left_out=ready.left_out,
             unproved=turns.waiting,
         )
-        _note(regions, "merge", receipt.seconds, equal=receipt.equal, written=receipt.by_region(regions))
+        note_run(regions, "merge", receipt.seconds, equal=receipt.equal, written=receipt.by_region(regions))
         return receipt
 
 
@@ -162,7 +168,7 @@ def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: flo
             done[other] = healed.after(done.get(other))
         report = HealReport.of(tuple(done.values()))
         seconds = round(time.monotonic() - began, 3)
-        _note(regions, "heal", seconds, equal=not report.different, written=report.written)
+        note_run(regions, "heal", seconds, equal=not report.different, written=report.written)
         return report
 
 
@@ -186,7 +192,7 @@ def _check_all_named(conns: Mapping[str, Connection]) -> None:
             )
 
 
-def _note(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
+def note_run(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
     """Leave in each region what ran last, for status; where this role may not, nothing is left."""
     nodes: dict[str, str] = {}
     with ExitStack() as stack:
