@@ -125,7 +125,8 @@ def words_and_environment(
     program: str, arguments: Iterable[str], env: Mapping[str, str] | None
 ) -> tuple[list[str], dict[str, str]]:
     """A console script with its arguments, and its environment. The regions of this shell are not passed on."""
-    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in ("DB_URL", "REPLICATION_MODE")}
+    regions = ("DB_URL", "REPLICATION_MODE", "ACCOUNTDB_REGIONS")
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in regions}
     return [str(BIN / program), *arguments], {**clean, **(env or {})}
 
 

@@ -91,6 +91,16 @@ def _told(regions: dict[str, str], chosen: Options, tell: Callable[[Finding], No
         return diff_regions(regions, chosen, without_bar, watch)
 
 
+def two(regions: dict[str, str], command: str) -> dict[str, str]:
+    """Exactly two regions, for what is done to a pair. Raises UsageError."""
+    if len(regions) != 2:
+        raise UsageError(
+            f"{command} takes two regions, {len(regions)} given",
+            hint="a pair at a time: --node NAME=DSN --node OTHER=DSN",
+        )
+    return regions
+
+
 def _names(columns: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     if columns is not None and not names:

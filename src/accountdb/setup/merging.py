@@ -180,7 +180,7 @@ def _check_all_named(conns: Mapping[str, Connection]) -> None:
     for name, conn in conns.items():
         try:
             with named(name, ""):
-                followed = len(standing(conn).subscriptions)
+                followed = sum(s.slot is not None for s in standing(conn).subscriptions)
                 conn.commit()
         except MissingRightError:
             conn.rollback()
