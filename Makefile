@@ -5,7 +5,7 @@
 #   make test-all                       with those that only repeat on one engine what another has shown
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one;
-#                                       MODE=pgsync: two merge jobs in the place of the streams
+#                                       REGIONS=3: in three regions; MODE=pgsync: merge jobs instead of streams
 #   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
 #   make bench                          what a guard, a comparison, a merge, pgsync, check and a snapshot cost
@@ -16,6 +16,7 @@ MODE ?= native
 SEEDS ?= 50
 SEED ?=
 ROUNDS ?= 10
+REGIONS ?= 2
 STEPS ?= all
 PASSES ?= 1000
 TESTS ?=
@@ -59,7 +60,7 @@ test-fast: env
 
 proof: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
-	@$(BIN)/python -m proof --mode $(MODE) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@$(BIN)/python -m proof --mode $(MODE) --regions $(REGIONS) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 faults: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi

@@ -146,7 +146,7 @@ def diff_all(
                 # Kept only for pairs that are still to come.
                 known, new = told[title], Told() if found is not pairs[-1] else None
                 one = _tell_table(found, shape, seen[title], rows[title], changing[title], tell, (known, new))
-                results[title] = _joined(results[title], one) if title in results else one
+                results[title] = results[title].with_more(one) if title in results else one
                 told[title] = known.with_more(new) if new else known
     return tuple(results.values())
 
@@ -167,12 +167,6 @@ def _seen(
                 spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
             seen[shape.title] = spool
     return seen, rows
-
-
-def _joined(one: TableResult, other: TableResult) -> TableResult:
-    return TableResult(
-        one.table, {**one.rows, **other.rows}, one.differing + other.differing, one.changing + other.changing
-    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from accountdb.lab.model import (
     DATABASE,
     HOST,
     NAMES,
+    REGIONS,
     LabState,
     LinksState,
     LinkState,
@@ -172,7 +173,8 @@ class Lab:
 
     def env(self) -> dict[str, str]:
         """The environment variables by which every command finds the regions."""
-        values = {}
+        # Of two no list is needed: CN_DSN and GLOBAL_DSN are taken without one.
+        values = {"ACCOUNTDB_REGIONS": " ".join(self.names)} if len(self.names) > len(REGIONS) else {}
         for region in self.regions:
             prefix = region.name.upper()
             values[f"{prefix}_DSN"] = region.admin_dsn
