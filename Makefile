@@ -24,7 +24,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical demo test test-all test-fast proof faults follow bench check format clean
+.PHONY: help env pglogical faketime demo test test-all test-fast proof faults follow bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -39,14 +39,18 @@ $(READY): pyproject.toml scripts/bootstrap.sh
 pglogical:
 	@sh scripts/pglogical.sh
 
+# For the test with a clock that is off.
+faketime: env
+	@sh scripts/faketime.sh
+
 demo: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
 	@$(BIN)/migratectl demo --mode $(MODE)
 
-test: env pglogical
+test: env pglogical faketime
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-all: env pglogical
+test-all: env pglogical faketime
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --all $(TESTS)
 
 test-fast: env
