@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -20,15 +19,6 @@ from tests.acceptance.joining import OTHER, exchange, healthy, join
 from tests.conftest import eventually, migratectl, rows, run_sql, value
 
 MISSED = "INSERT INTO users (username, password, email) VALUES (%s, 'x', %s)"
-
-
-@pytest.fixture
-def joined(apart: Lab) -> Lab:
-    """Two regions that follow each other."""
-    for name in ("cn", "global"):
-        assert join(apart, name).returncode == 0
-    eventually(lambda: healthy(apart))
-    return apart
 
 
 @contextmanager
