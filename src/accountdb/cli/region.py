@@ -10,6 +10,7 @@ import typer
 from accountdb.cli import options, report
 from accountdb.cli.diff import two
 from accountdb.cli.merge import tell_receipt
+from accountdb.cli.slotguard import slot_guard
 from accountdb.errors import UsageError
 from accountdb.pg import dsn as dsns
 from accountdb.render.progress import meter
@@ -191,3 +192,6 @@ def resume(dsn: options.Dsn = None, subscription: options.Subscription = None) -
     """Apply again, at once, also where a failed worker waits before its next try."""
     report.show(joining.resume(options.one(dsn), subscription))
     return 0
+
+
+app.command("slot-guard")(slot_guard)
