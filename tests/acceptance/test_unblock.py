@@ -17,7 +17,7 @@ import pytest
 from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.setup.unblocking import run as unblocking
-from accountdb.setup.unblocking import writing
+from accountdb.setup.unblocking import saving, writing
 from accountdb.setup.unblocking.run import Request, Way
 from tests.acceptance.joining import OTHER, exchange, healthy, join
 from tests.conftest import BIN, eventually, migratectl, rows, run_command, run_sql, value
@@ -216,7 +216,7 @@ def test_killed_in_the_middle_and_run_again(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr({"save": unblocking.saving, "commit_past": writing}.get(moment, unblocking), moment, die)
+        patched.setattr({"save": saving, "commit_past": writing}.get(moment, unblocking), moment, die)
         with pytest.raises(Killed):
             unblocking.unblock(regions, request)
     expected = moment == "_resumed"

@@ -11,6 +11,7 @@ import pytest
 
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.lab import Lab
+from accountdb.pg.connect import Connection
 from accountdb.pg.dsn import with_params
 from accountdb.setup import slotguard
 from accountdb.setup.slotguard import Limits, Room, Slot, Verdict
@@ -107,14 +108,23 @@ def test_one_that_catches_up_is_left_alone(followed: str, monkeypatch: pytest.Mo
     """It moves while it is watched."""
     name = slot_of(followed)
 
-    def moves(seconds: float) -> None:
+    read, seen_before = slotguard.read_slots, list[tuple[Slot, ...]]()
+
+    def moving(conn: Connection) -> tuple[Slot, ...]:
+        if seen_before:
+            move()
+        seen_before.append(read(conn))
+        return seen_before[-1]
+
+    def move() -> None:
         run_sql(
             followed, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", name
         )
         eventually(lambda: value(followed, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", name))
         run_sql(followed, "SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", name)
 
-    monkeypatch.setattr(slotguard.time, "sleep", moves)
+    monkeypatch.setattr(slotguard, "_HUNG_S", 0)
+    monkeypatch.setattr(slotguard, "read_slots", moving)
     with reader(followed):
         (seen,) = slotguard.guard(followed, Limits(33 * MB, active=True), confirmed=True).slots
     assert (seen.verdict, seen.dropped) == (Verdict.KEEP, False)
@@ -143,7 +153,7 @@ def test_sizes(text: str, found: int) -> None:
     assert slotguard.size(text, "--keep") == found
 
 
-@pytest.mark.parametrize("text", ["", "2", "GB", "-1GB", "2 GiB", "1e3MB"])
+@pytest.mark.parametrize("text", ["", "2.", "GB", "-1GB", "2 GiB", "1e3MB"])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(UsageError):
         slotguard.size(text, "--keep")
