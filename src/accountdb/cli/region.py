@@ -20,6 +20,8 @@ from accountdb.setup import leave as leaving
 from accountdb.setup.init import InitRequest
 from accountdb.setup.init import init as prepare
 from accountdb.setup.leave import LeaveRequest
+from accountdb.setup.offering import refresh as offer_own
+from accountdb.setup.password import new_password
 from accountdb.setup.resync import resync_from, resync_regions
 from accountdb.setup.user import create_user as make_user
 
@@ -163,17 +165,20 @@ def resync(
         str | None,
         typer.Option("--region", metavar="NAME", help="Of two regions, the one whose subscription is made anew."),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every stream between them: after a region was restored from a backup.")
+    ] = False,
 ) -> int:
     """After a lost or dropped slot: a new stream, then a merge; exit status 1 when rows still differ.
 
     Of two regions (--cn and --global) it finds the streams that cannot go on by itself.
     """
-    regions = options.regions(cn, global_, node) if region else options.some(dsn, cn, global_, node)
+    regions = options.regions(cn, global_, node) if region or every else options.some(dsn, cn, global_, node)
     with meter() as watch:
         if "" in regions:
             done = resync_from(regions[""], provider_dsn, subscription, watch)
         else:
-            done = resync_regions(two(regions, "region resync"), region, watch)
+            done = resync_regions(two(regions, "region resync"), region, watch, every=every)
     report.show(done.report)
     if done.receipt:
         tell_receipt(done.regions, done.receipt)
@@ -191,6 +196,36 @@ def pause(dsn: options.Dsn = None, subscription: options.Subscription = None) ->
 def resume(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
     """Apply again, at once, also where a failed worker waits before its next try."""
     report.show(joining.resume(options.one(dsn), subscription))
+    return 0
+
+
+@app.command()
+def password(
+    provider_dsn: Annotated[
+        str,
+        typer.Option(
+            "--provider-dsn",
+            envvar="PROVIDER_DSN",
+            metavar="DSN",
+            help="Your own connection to the provider, now.",
+        ),
+    ],
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+) -> int:
+    """After the provider's password was changed: put the new one into a subscription, and have it try at once.
+
+    Host, port and all else by which the server reaches its provider stay. The new password is the one that
+    --provider-dsn connects with, or that in the variable PEER_PASSWORD.
+    """
+    report.show(new_password(options.one(dsn), subscription, provider_dsn))
+    return 0
+
+
+@app.command()
+def refresh(cn: options.CnDsn = None, global_: options.GlobalDsn = None, node: options.Nodes = None) -> int:
+    """Have each region offer accountdb's own tables that it does not yet, and the others follow them."""
+    report.show(offer_own(options.regions(cn, global_, node)))
     return 0
 
 

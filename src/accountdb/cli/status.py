@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options
+from accountdb.health.asking import ANSWER_S
 from accountdb.health.status import RegionStatus, Status, StreamStatus, read_status
 from accountdb.render import output
 
@@ -19,14 +20,18 @@ def status(
     global_: options.GlobalDsn = None,
     node: options.Nodes = None,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again every 2 seconds, until Ctrl-C.")] = False,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long a region may take to let us in."),
+    ] = ANSWER_S,
     json: options.Json = False,
 ) -> int:
     """Nodes, subscriptions, lag, slots, guards and conflicts; exit status 1 when something is wrong."""
     regions = options.regions(cn, global_, node, least=1)
     while True:
-        found = read_status(regions)
+        found = read_status(regions, timeout)
         if json:
-            output.say(output.as_json(found))
+            output.say(output.as_json(found, indent=None if watch else 2))
         else:
             _show(found)
         if not watch:
@@ -43,8 +48,11 @@ def _show(found: Status) -> None:
             activity = "active" if slot.active else "inactive"
             output.say(f"  slot {slot.name}: {activity}, {output.bytes_text(slot.lag_bytes)} not confirmed")
     for region in found.regions:
-        for finding in region.findings:
-            output.tell(f"finding: {finding}", style="yellow")
+        for problem in region.problems:
+            word = "finding" if problem.level == "fail" else "warning"
+            output.tell(f"{word}: {problem.sentence}", style="yellow")
+            if problem.remedy.text:
+                output.tell(f"hint: {problem.remedy.text}")
     output.tell("healthy" if found.healthy else "unhealthy", style="green" if found.healthy else "red")
 
 

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
-import psycopg
+from accountdb.guards.install import GuardState, TableGuard
+from accountdb.health import commands, forecast
+from accountdb.health.advice import Finding, Level, Remedy
+from accountdb.health.asking import ANSWER_S, ask
+from accountdb.health.forecast import Rates
+from accountdb.health.model import Backlog, Reading, Run, Silence, SyncPass
+from accountdb.health.streams import StreamStatus, stream, views
+from accountdb.replication.model import Mode, Slot, State
 
-from accountdb.catalog.tables import read_tables
-from accountdb.contract.row_contract import candidates, violations
-from accountdb.errors import AccountdbError, ConnectError
-from accountdb.guards.install import GuardState, TableGuard, states
-from accountdb.health.log import cause_in_log
-from accountdb.pg import dsn as dsn_of
-from accountdb.pg import session
-from accountdb.pg.connect import Connection, connect, told
-from accountdb.replication.engine import engine_for, standing
-from accountdb.replication.model import Mode, Slot, Standing, State
-from accountdb.sql import block
+__all__ = ["RegionStatus", "Status", "StreamStatus", "judge", "read_status"]
 
-_FILE = "health/status.sql"
-_CONNECT_S = 2
-_ANSWER_S = 3.5
-
-
-@dataclass(frozen=True)
-class StreamStatus:
-    """One direction: what the receiver says, and how far behind the provider says it is.
-
-    ``lag_bytes`` and ``lag_seconds`` are None where the provider does not answer or cannot say.
-    """
-
-    subscription: str
-    state: State
-    slot: str | None
-    lag_bytes: int | None
-    lag_seconds: float | None
-    reason: str | None
+_LAG_WARN_S = 60.0
+_LOST_WARN_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class RegionStatus:
-    """One region. ``error`` is set, and the rest empty, where it did not answer."""
+    """One region. ``error`` is set, and the rest empty, where it did not answer.
+
+    ``findings`` are the sentences of those ``problems`` that make it unhealthy; ``problems`` has warnings too.
+    """
 
     name: str
     error: str | None = None
@@ -55,6 +39,14 @@ class RegionStatus:
     conflicts_open: int | None = None
     conflicts: int | None = None
     findings: tuple[str, ...] = ()
+    conflicts_last_minute: int | None = None
+    conflicts_last_hour: int | None = None
+    clock: datetime | None = None
+    skew_seconds: float | None = None
+    runs: tuple[Run, ...] = ()
+    passes: tuple[SyncPass, ...] = ()
+    backlog: Backlog | None = None
+    problems: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,104 +60,34 @@ class Status:
         object.__setattr__(self, "healthy", not any(region.findings for region in self.regions))
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """What one region answered."""
+def read_status(dsns: Mapping[str, str], within_s: float = ANSWER_S) -> Status:
+    """The status of the regions, by name. A region that does not answer is a finding, and costs ``within_s``.
 
-    server: str
-    standing: Standing
-    guards: tuple[TableGuard, ...]
-    conflicts_open: int | None
-    conflicts: int | None
-    cause: str | None
-
-
-def read_status(dsns: Mapping[str, str]) -> Status:
-    """The status of the regions, by name. Answers within 5 seconds whatever the regions do.
-
-    A DSN that cannot be read raises UsageError; a region that cannot be reached is a finding.
+    A DSN that cannot be read raises UsageError.
     """
-    for name, dsn in dsns.items():
-        dsn_of.parse(dsn, name=name)
-    readings: dict[str, _Reading | AccountdbError] = {}
-    workers = [
-        threading.Thread(target=_read_into, args=(readings, name, dsn), daemon=True) for name, dsn in dsns.items()
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(_ANSWER_S)
-    for name in dsns:
-        readings.setdefault(name, ConnectError(f"no answer within {_ANSWER_S:g} s"))
-    return Status(tuple(_judge(name, readings) for name in dsns))
+    return judge(ask(dsns, within_s))
 
 
-def _read_into(readings: dict[str, _Reading | AccountdbError], name: str, dsn: str) -> None:
-    try:
-        readings.setdefault(name, _read(dsn))
-    except AccountdbError as error:
-        readings.setdefault(name, error)
-    except psycopg.Error as error:
-        readings.setdefault(name, told(error, dsn))
+def judge(readings: Mapping[str, Reading | Silence], before: Mapping[str, Reading | Silence] | None = None) -> Status:
+    """The status out of what all regions answered, and what they had answered ``before``, which gives rates. Pure."""
+    return Status(tuple(_region(name, readings, before or {}) for name in readings))
 
 
-def _read(dsn: str) -> _Reading:
-    with connect(dsn, name="", autocommit=True, timeout_s=_CONNECT_S) as conn:
-        conn.execute("SELECT pg_catalog.set_config('statement_timeout', '2500', false)")
-        row = conn.execute(block(_FILE, "region")).fetchone()
-        assert row is not None
-        server, _, prepared = row
-        if not prepared:
-            raise AccountdbError("not prepared for accountdb", hint="migratectl init")
-        current = standing(conn)
-        guards: tuple[TableGuard, ...] = ()
-        if current.mode is not Mode.PGSYNC:
-            guards = _guards(conn, current.mode)
-        opened, recorded = conn.execute(block(_FILE, "open_conflicts")).fetchone() or (None, None)
-        return _Reading(server, current, guards, opened, recorded, _cause(conn, current))
-
-
-def _guards(conn: Connection, mode: Mode) -> tuple[TableGuard, ...]:
-    """Of the tables that the region offers; before it offers any, of all that could be."""
-    tables = [table for table in candidates(read_tables(conn)) if not violations(table)]
-    offered = engine_for(mode).offered(conn) if _may_ask(conn, mode) else frozenset()
-    return states(conn, [t for t in tables if not offered or (t.schema, t.name) in offered], tables)
-
-
-def _may_ask(conn: Connection, mode: Mode) -> bool:
-    """pglogical's catalog is for administrators alone."""
-    return mode is Mode.NATIVE or session.role(conn).superuser
-
-
-def _cause(conn: Connection, current: Standing) -> str | None:
-    if all(s.state in (State.REPLICATING, State.PENDING, State.DISABLED) for s in current.subscriptions):
-        return None
-    try:
-        row = conn.execute(block(_FILE, "log_tail")).fetchone()
-    except psycopg.errors.InsufficientPrivilege:
-        return f"role {conn.info.user} may not read the server's log, where the cause stands"
-    except psycopg.Error:
-        return None
-    return cause_in_log(row[0]) if row else None
-
-
-def _judge(name: str, readings: Mapping[str, _Reading | AccountdbError]) -> RegionStatus:
-    """One region's status out of what all regions answered. Pure."""
+def _region(
+    name: str, readings: Mapping[str, Reading | Silence], before: Mapping[str, Reading | Silence]
+) -> RegionStatus:
     reading = readings[name]
-    if isinstance(reading, AccountdbError):
-        return RegionStatus(name, error=reading.message, findings=(f"{name}: {reading.message}",))
-    slots = {
-        slot.name: slot
-        for other, answer in readings.items()
-        if other != name and isinstance(answer, _Reading)
-        for slot in answer.standing.followers
-    }
-    unreachable = [other for other, answer in readings.items() if not isinstance(answer, _Reading)]
+    if isinstance(reading, Silence):
+        hint = reading.error.hint or ""
+        problem = Finding("region", Level.FAIL, name, name, reading.message, "an answer", remedy=Remedy(hint))
+        return RegionStatus(name, error=reading.message, findings=(problem.sentence,), problems=(problem,))
     streams = tuple(
-        _stream(s.name, s.state, s.slot, slots.get(s.slot or ""), reading.cause, unreachable)
-        for s in reading.standing.subscriptions
+        stream(view, _rates(view.subscription.slot, view.provider_name, readings, before))
+        for view in views(readings, reading)
     )
-    status = RegionStatus(
+    problems = (*_stream_problems(reading, streams), *_region_problems(reading, tuple(readings)))
+    conflicts = reading.conflicts
+    return RegionStatus(
         name,
         server=reading.server,
         node=reading.standing.node,
@@ -173,52 +95,120 @@ def _judge(name: str, readings: Mapping[str, _Reading | AccountdbError]) -> Regi
         streams=streams,
         followers=reading.standing.followers,
         guards=reading.guards,
-        conflicts_open=reading.conflicts_open,
-        conflicts=reading.conflicts,
-    )
-    return replace(status, findings=_findings(status))
-
-
-def _stream(
-    name: str,
-    state: State,
-    slot_name: str | None,
-    slot: Slot | None,
-    cause: str | None,
-    unreachable: Sequence[str],
-) -> StreamStatus:
-    # A worker can believe that it streams while its provider knows that nobody listens.
-    lost = slot is not None and slot.lost
-    if lost or (state is State.REPLICATING and slot is not None and not slot.active):
-        state = State.DOWN
-    reason = None
-    if lost:
-        # Each version of PostgreSQL says it in other words, and a worker only at its next try.
-        reason = f'can no longer get changes from replication slot "{slot_name}"; region leave and join, then merge'
-    elif state is State.DOWN:
-        reason = cause or (f"{', '.join(unreachable)} cannot be reached" if unreachable else None)
-    elif state is State.DISABLED:
-        reason = "paused; migratectl region resume starts it"
-    elif state is State.PENDING:
-        reason = "the provider has not joined yet"
-    return StreamStatus(
-        name,
-        state,
-        slot_name,
-        slot.lag_bytes if slot else None,
-        slot.lag_seconds if slot else None,
-        reason,
+        conflicts_open=conflicts.open if conflicts else None,
+        conflicts=conflicts.recorded if conflicts else None,
+        findings=tuple(problem.sentence for problem in problems if problem.level is Level.FAIL),
+        conflicts_last_minute=conflicts.last_minute if conflicts else None,
+        conflicts_last_hour=conflicts.last_hour if conflicts else None,
+        clock=reading.clock,
+        skew_seconds=reading.skew_s,
+        runs=reading.runs,
+        passes=reading.passes,
+        backlog=reading.backlog,
+        problems=problems,
     )
 
 
-def _findings(region: RegionStatus) -> tuple[str, ...]:
-    found = [
-        f"{region.name}: {stream.subscription} is {stream.state}" + (f": {stream.reason}" if stream.reason else "")
-        for stream in region.streams
-        if stream.state is not State.REPLICATING
-    ]
-    if region.mode != Mode.PGSYNC and not region.streams:
-        found.append(f"{region.name}: no subscription; migratectl region join makes one")
-    wrong = [g for g in region.guards if g.state is not GuardState.INSTALLED]
-    found += [f"{region.name}: guard on {g.table} is {g.state}; migratectl init installs it" for g in wrong]
+def _rates(
+    slot: str | None,
+    provider: str | None,
+    readings: Mapping[str, Reading | Silence],
+    before: Mapping[str, Reading | Silence],
+) -> Rates:
+    now, then = readings.get(provider or ""), before.get(provider or "")
+    if not (isinstance(now, Reading) and isinstance(then, Reading)):
+        return forecast.NONE
+    old = next((one for one in then.slots if one.name == slot), None)
+    new = next((one for one in now.slots if one.name == slot), None)
+    return forecast.rates(old, then.clock, new, now.clock)
+
+
+def _stream_problems(reading: Reading, streams: tuple[StreamStatus, ...]) -> tuple[Finding, ...]:
+    found: list[Finding] = []
+    for one in streams:
+        if one.state is not State.REPLICATING:
+            found.append(
+                Finding(
+                    "stream",
+                    Level.FAIL,
+                    reading.region,
+                    one.subscription,
+                    f"{one.subscription} is {one.state}",
+                    "replicating",
+                    one.reason or "",
+                    one.remedy,
+                )
+            )
+        elif one.lag_seconds is not None and one.lag_seconds > _LAG_WARN_S:
+            found.append(
+                Finding(
+                    "lag",
+                    Level.WARN,
+                    reading.region,
+                    one.subscription,
+                    f"{one.subscription} is {one.lag_seconds:.0f} s behind",
+                    f"under {_LAG_WARN_S:.0f} s",
+                    "it streams, and what was written then has not arrived",
+                    Remedy("look for a long transaction on either side, and at the network between them"),
+                )
+            )
+        if one.lost_in_seconds is not None and 0 < one.lost_in_seconds < _LOST_WARN_S:
+            found.append(
+                Finding(
+                    "slot",
+                    Level.WARN,
+                    reading.region,
+                    one.slot or "",
+                    f"replication slot {one.slot} on {one.provider} is lost in {one.lost_in_seconds / 60:.0f} min",
+                    "more than a day",
+                    "max_slot_wal_keep_size is nearly reached",
+                    one.remedy,
+                )
+            )
+    return tuple(found)
+
+
+def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding, ...]:
+    region, mode = reading.region, reading.standing.mode
+    found: list[Finding] = []
+
+    def problem(check: str, level: Level, what: str, wanted: str, remedy: Remedy, subject: str = region) -> None:
+        found.append(Finding(check, level, region, subject, what, wanted, remedy=remedy))
+
+    if mode is Mode.PGLOGICAL and not reading.has_pglogical:
+        says = "then join both regions again: migratectl region join, in each"
+        remedy = Remedy(says, (commands.init(region, mode),))
+        problem("extension", Level.FAIL, "extension pglogical is missing, and with it all streams", "installed", remedy)
+    elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
+        problem(
+            "stream",
+            Level.FAIL,
+            "no subscription",
+            "one for each other region",
+            Remedy("migratectl region join makes one"),
+        )
+    if reading.read_only:
+        problem(
+            "read_only",
+            Level.FAIL,
+            "the server is read-only (default_transaction_read_only = on)",
+            "off",
+            Remedy(
+                commands=(
+                    commands.psql(region, "ALTER SYSTEM RESET default_transaction_read_only"),
+                    commands.psql(region, "SELECT pg_reload_conf()"),
+                )
+            ),
+        )
+    for guard in reading.guards:
+        if guard.state is not GuardState.INSTALLED:
+            remedy = Remedy(commands=(commands.init(region, mode),))
+            problem("guard", Level.FAIL, f"guard on {guard.table} is {guard.state}", "installed", remedy, guard.table)
+    if reading.not_offered:
+        what = f"{', '.join(reading.not_offered)} is not offered to the other regions"
+        problem("offer", Level.WARN, what, "offered", Remedy(commands=(commands.refresh(names),)))
+    if reading.conflicts and reading.conflicts.open:
+        what = f"{reading.conflicts.open} open conflict{'s' if reading.conflicts.open > 1 else ''}"
+        listing = f"migratectl conflicts list {commands.regions(names)}"
+        problem("conflicts", Level.WARN, what, "none", Remedy(commands=(listing,)))
     return tuple(found)

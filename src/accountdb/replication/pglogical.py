@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from accountdb.catalog.tables import Table
-from accountdb.errors import ConnectError, MissingRightError
+from accountdb.errors import AccountdbError, ConnectError, MissingRightError
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
@@ -61,8 +61,24 @@ class Pglogical:
         return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
-        """See Engine. pglogical names its slots itself."""
-        return None
+        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide."""
+        if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
+            return None
+        theirs, _ = common.node(provider)
+        if theirs is None:
+            return None
+        named = {"database": conn.info.dbname, "node": theirs, "name": request.subscription}
+        slot = conn.execute(block(_FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
+        if slot is None or provider.execute(block(_FILE, "left_slot"), {"slot": slot[0]}).fetchone() is None:
+            return None
+        return (
+            f"replication slot {slot[0]} is on the provider already, of another follower or left behind;"
+            f" choose another --subscription name, such as sub_{request.node}_from_{theirs}"
+        )
+
+    def _is_here(self, conn: Connection) -> bool:
+        row = conn.execute(block(_FILE, "may_read")).fetchone()
+        return bool(row and row[2])
 
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """See Engine. Which tables go into the set is the region file's own rule."""
@@ -83,23 +99,24 @@ class Pglogical:
         standing = conn.execute(block(_FILE, "interface"), {"name": request.subscription}).fetchone()
         with self._settings(conn, request):
             if standing is not None and standing[2] != request.provider_dsn:
-                self._redirect(conn, request, *standing[:2])
+                self.redirect(conn, request.subscription, request.provider_dsn)
                 return Outcome.UPDATED
             with conn.transaction():
                 conn.execute(block(_REGION_FILE, "subscription"))
         return Outcome.UNCHANGED if standing else Outcome.CREATED
 
-    def _redirect(self, conn: Connection, request: JoinRequest, provider_node: str, interface: str) -> None:
-        """Point a subscription at a new connection string: a new interface, then drop the old one."""
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """See Engine. A new interface, then the old one is dropped."""
+        standing = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        if standing is None:
+            raise AccountdbError(f"there is no subscription {name}", hint="migratectl status")
+        provider_node, interface, _ = standing
         fresh = "accountdb_a" if interface != "accountdb_a" else "accountdb_b"
         with conn.transaction():
-            conn.execute(
-                "SELECT pglogical.alter_node_add_interface(%s, %s, %s)",
-                (provider_node, fresh, request.provider_dsn),
-            )
-            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (request.subscription, fresh))
+            conn.execute("SELECT pglogical.alter_node_add_interface(%s, %s, %s)", (provider_node, fresh, provider_dsn))
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (name, fresh))
             conn.execute("SELECT pglogical.alter_node_drop_interface(%s, %s)", (provider_node, interface))
-        self._bounce(conn, request.subscription)
+        self._bounce(conn, name)
 
     @contextmanager
     def _settings(self, conn: Connection, request: JoinRequest) -> Iterator[None]:

@@ -1,0 +1,63 @@
+"""Commands as hints write them: complete, with the DSN of each region as its variable. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterable
+
+from accountdb.pg.dsn import variable
+
+
+def regions(names: Iterable[str]) -> str:
+    """The options that name several regions: ``--cn "$CN_DSN" --global "$GLOBAL_DSN"``, or one ``--node`` for each."""
+    names = tuple(names)
+    if set(names) <= {"cn", "global"}:
+        return " ".join(f"--{name} {variable(name)}" for name in names)
+    return " ".join(f"--node {shlex.quote(name)}={variable(name)}" for name in names)
+
+
+def resume(region: str, subscription: str, siblings: Collection[str] = ()) -> str:
+    """Have a subscription try at once; it is named where the region has others."""
+    return f"migratectl region resume --dsn {variable(region)}{_named(subscription, siblings)}"
+
+
+def password(region: str, subscription: str, provider: str, siblings: Collection[str] = ()) -> str:
+    """Give a subscription the password that the operator's own connection to its provider has."""
+    return (
+        f"migratectl region password --dsn {variable(region)}{_named(subscription, siblings)}"
+        f" --provider-dsn {variable(provider)}"
+    )
+
+
+def resync(names: Iterable[str], region: str) -> str:
+    """Make the streams into a region anew, and bring what it missed."""
+    return f"migratectl region resync {regions(names)} --region {shlex.quote(region)}"
+
+
+def resync_all(names: Iterable[str]) -> str:
+    """Make every stream between the regions anew."""
+    return f"migratectl region resync {regions(names)} --all"
+
+
+def unblock(names: Iterable[str]) -> str:
+    """Look at the change that a stream cannot apply."""
+    return f"migratectl unblock {regions(names)}"
+
+
+def init(region: str, mode: str) -> str:
+    """Put a region's guards and rights in order."""
+    return f"migratectl init --dsn {variable(region)} --mode {mode}"
+
+
+def refresh(names: Iterable[str]) -> str:
+    """Have each region offer, and follow, all that belongs to it."""
+    return f"migratectl region refresh {regions(names)}"
+
+
+def psql(region: str, statement: str) -> str:
+    """One statement in a region."""
+    return f"psql {variable(region)} -c {shlex.quote(statement)}"
+
+
+def _named(subscription: str, siblings: Collection[str]) -> str:
+    return f" --subscription {shlex.quote(subscription)}" if set(siblings) - {subscription} else ""
