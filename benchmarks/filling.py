@@ -53,7 +53,7 @@ FROM generate_series(1, %(count)s) AS v (n) WHERE c.row_key = md5('loser' || v.n
 _BEATS = """
 INSERT INTO accountdb.heartbeat (node, beat_at, arrived_at)
 SELECT %(other)s, t.at,
-       t.at + CASE WHEN t.ago BETWEEN interval '6 hours 40 minutes' AND interval '7 hours' 
+       t.at + CASE WHEN t.ago BETWEEN interval '6 hours 40 minutes' AND interval '7 hours'
                         THEN t.ago - interval '6 hours 40 minutes'
                    ELSE interval '1 millisecond' * (40 + 60 * abs(sin(extract(epoch FROM t.at)))) END
 FROM (SELECT g AS at, %(now)s::timestamptz - g AS ago
