@@ -20,6 +20,8 @@ from accountdb.setup.ready import make_ready, subscription_name
 from tests.conftest import Labs, eventually, migratectl, rows, run_sql, value
 
 NAMES = ("cn", "global", "apac")
+# What differs between the engines is in test_join: how they name their slots.
+pytestmark = pytest.mark.by_hand(mesh_lab="pglogical")
 
 
 @pytest.fixture(scope="module")
