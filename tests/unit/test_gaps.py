@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accountdb.health.gaps import Gap, forgotten, passed_over
+from accountdb.doctor.gaps import Gap, forgotten, passed_over
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -19,6 +19,8 @@ from accountdb.setup import leave as leaving
 from accountdb.setup.init import InitRequest
 from accountdb.setup.init import init as prepare
 from accountdb.setup.leave import LeaveRequest
+from accountdb.setup.offering import refresh as offer_own
+from accountdb.setup.password import new_password
 from accountdb.setup.resync import resync_from, resync_regions
 from accountdb.setup.user import create_user as make_user
 
@@ -193,4 +195,34 @@ def pause(dsn: options.Dsn = None, subscription: options.Subscription = None) ->
 def resume(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
     """Apply again, at once, also where a failed worker waits before its next try."""
     report.show(joining.resume(options.one(dsn), subscription))
+    return 0
+
+
+@app.command()
+def password(
+    provider_dsn: Annotated[
+        str,
+        typer.Option(
+            "--provider-dsn",
+            envvar="PROVIDER_DSN",
+            metavar="DSN",
+            help="Your own connection to the provider, now.",
+        ),
+    ],
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+) -> int:
+    """After the provider's password was changed: put the new one into a subscription, and have it try at once.
+
+    Host, port and all else by which the server reaches its provider stay. The new password is the one that
+    --provider-dsn connects with, or that in the variable PEER_PASSWORD.
+    """
+    report.show(new_password(options.one(dsn), subscription, provider_dsn))
+    return 0
+
+
+@app.command()
+def refresh(cn: options.CnDsn = None, global_: options.GlobalDsn = None, node: options.Nodes = None) -> int:
+    """Have each region offer accountdb's own tables that it does not yet, and the others follow them."""
+    report.show(offer_own(options.regions(cn, global_, node)))
     return 0

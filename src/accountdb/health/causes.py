@@ -103,7 +103,9 @@ def _resume(view: StreamView) -> str:
 
 
 def _resync(view: StreamView) -> Remedy:
-    return Remedy(commands=(commands.resync(view.regions, view.receiver.region),))
+    # A resync is between two regions, whatever number there are.
+    two = [name for name in view.regions if name in (view.receiver.region, view.provider_name or name)]
+    return Remedy(commands=(commands.resync(two, view.receiver.region),))
 
 
 def _told_by_state(view: StreamView) -> Cause | None:

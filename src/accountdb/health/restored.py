@@ -14,7 +14,7 @@ from accountdb.health.model import Reading, Silence
 
 
 def put_back(provider: Reading, receiver: Reading, slot: str | None) -> bool | None:
-    """Whether the provider's log ends before what its follower has of it. None: the look at it came too early to say."""
+    """Whether the provider's log ends before what its follower has of it. None: it was looked at too early to say."""
     if slot is None or provider.log_end is None:
         return False
     confirmed = next((one.position for one in provider.slots if one.name == slot), None)

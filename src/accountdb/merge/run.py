@@ -325,4 +325,8 @@ def close_healed(found: Comparison, tables: Mapping[str, Table]) -> int:
 
 def close_in(conn: Connection, tables: Iterable[Table]) -> int:
     """The same in one region."""
-    return sum(conn.execute(filled("close", table), title(table)).rowcount for table in tables)
+    return sum(
+        conn.execute(filled(heading, table), title(table)).rowcount
+        for table in tables
+        for heading in ("close", "close_gone")
+    )

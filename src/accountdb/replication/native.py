@@ -98,7 +98,6 @@ class Native:
         return Outcome.CREATED
 
     def _refresh(self, conn: Connection, request: JoinRequest) -> Outcome:
-        name = sql.Identifier(request.subscription)
         wanted = _connection(request)
         try:
             row = conn.execute(block(_FILE, "connection"), {"name": request.subscription}).fetchone()
@@ -106,7 +105,7 @@ class Native:
             row = None  # only a superuser reads it back: setting it again is harmless
         outcome = Outcome.UNCHANGED
         if row is None or row[0] != wanted:
-            conn.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(name, sql.Literal(wanted)))
+            self.redirect(conn, request.subscription, wanted)
             outcome = Outcome.UPDATED
         self.refresh(conn, request.subscription)
         return outcome
@@ -178,6 +177,14 @@ class Native:
         except psycopg.errors.InsufficientPrivilege:
             return None
         return str(row[0]) if row else None
+
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """See Engine."""
+        conn.execute(
+            sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(
+                sql.Identifier(name), sql.Literal(with_params(provider_dsn))
+            )
+        )
 
     def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
         """See Engine.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from accountdb.catalog.tables import Table
-from accountdb.errors import ConnectError, MissingRightError
+from accountdb.errors import AccountdbError, ConnectError, MissingRightError
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
@@ -99,23 +99,24 @@ class Pglogical:
         standing = conn.execute(block(_FILE, "interface"), {"name": request.subscription}).fetchone()
         with self._settings(conn, request):
             if standing is not None and standing[2] != request.provider_dsn:
-                self._redirect(conn, request, *standing[:2])
+                self.redirect(conn, request.subscription, request.provider_dsn)
                 return Outcome.UPDATED
             with conn.transaction():
                 conn.execute(block(_REGION_FILE, "subscription"))
         return Outcome.UNCHANGED if standing else Outcome.CREATED
 
-    def _redirect(self, conn: Connection, request: JoinRequest, provider_node: str, interface: str) -> None:
-        """Point a subscription at a new connection string: a new interface, then drop the old one."""
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """See Engine. A new interface, then the old one is dropped."""
+        standing = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        if standing is None:
+            raise AccountdbError(f"there is no subscription {name}", hint="migratectl status")
+        provider_node, interface, _ = standing
         fresh = "accountdb_a" if interface != "accountdb_a" else "accountdb_b"
         with conn.transaction():
-            conn.execute(
-                "SELECT pglogical.alter_node_add_interface(%s, %s, %s)",
-                (provider_node, fresh, request.provider_dsn),
-            )
-            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (request.subscription, fresh))
+            conn.execute("SELECT pglogical.alter_node_add_interface(%s, %s, %s)", (provider_node, fresh, provider_dsn))
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (name, fresh))
             conn.execute("SELECT pglogical.alter_node_drop_interface(%s, %s)", (provider_node, interface))
-        self._bounce(conn, request.subscription)
+        self._bounce(conn, name)
 
     @contextmanager
     def _settings(self, conn: Connection, request: JoinRequest) -> Iterator[None]:
