@@ -211,6 +211,10 @@ def test_rows_that_differ_are_told_once_and_merged_everywhere(mesh: Lab, tmp_pat
     (users,) = [one for one in document["tables"] if one["table"] == "public.users"]
     assert (users["rows"], users["differing"]) == (dict.fromkeys(NAMES, 2), 4)
 
+    lines = command(mesh, "diff", "--settle", "0").stdout
+    assert "version (cn '3' | global '7' | apac '3'); global wins: version 7 over 3" in lines
+    assert all(f"only in {name}\n" in lines for name in NAMES)
+
     before = everywhere(mesh, "SELECT * FROM users ORDER BY uuid")
     plan = json.loads(command(mesh, "merge", "--plan", "--json").stdout)
     (users,) = [one for one in plan["tables"] if one["table"] == "public.users"]
@@ -233,6 +237,20 @@ def test_rows_that_differ_are_told_once_and_merged_everywhere(mesh: Lab, tmp_pat
     back = command(mesh, "undo", str(undo))
     assert back.returncode == 0, back.stderr
     assert everywhere(mesh, "SELECT * FROM users ORDER BY uuid") == before
+
+
+def test_a_row_that_one_of_three_lacks_is_told_so(mesh: Lab) -> None:
+    insert = "INSERT INTO users (uuid, username, password, version, created_at, updated_at, origin_node)"
+    insert += " VALUES (%s, %s, 'x', %s, '2026-01-01', '2026-01-02', 'node_cn')"
+    same, unlike = uuid4(), uuid4()
+    for name, version in (("cn", 1), ("apac", 2)):
+        alone(mesh, name, insert, same, "same", 0)
+        alone(mesh, name, insert, unlike, "unlike", version)
+    lines = command(mesh, "diff", "--settle", "0").stdout
+    assert f"uuid={same} only in cn, apac\n" in lines
+    assert "version (cn '1' | apac '2'); apac wins: version 2 over 1; not in global\n" in lines
+    assert command(mesh, "merge").returncode == 0
+    same_everywhere(mesh, "SELECT username, version FROM users ORDER BY username", [("same", 0), ("unlike", 2)])
 
 
 def test_what_only_the_last_pair_brings_reaches_the_first(mesh: Lab) -> None:

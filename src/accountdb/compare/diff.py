@@ -306,6 +306,9 @@ def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Fin
             who, why = winner(names, copies, dead.get(uuid, {}))
         elif alike:
             why = f"only in {', '.join(held)}"
+        lacking = [name for name in names if name not in held]
+        if lacking and not alike:
+            why += f"; not in {', '.join(lacking)}"
         findings.append(_finding(found, looker.shape, key, held, who, why))
     return findings
 
