@@ -86,8 +86,9 @@ class StreamView:
     @property
     def put_back(self) -> bool:
         """Whether its provider was put back to an earlier state, so that the stream passes over what it writes."""
-        known = isinstance(self.provider, Reading)
-        return known and bool(put_back(self.provider, self.receiver, self.subscription.slot))
+        if not isinstance(self.provider, Reading):
+            return False
+        return bool(put_back(self.provider, self.receiver, self.subscription.slot))
 
     @property
     def provider_name(self) -> str | None:
