@@ -95,6 +95,7 @@ async function renew() {
   } catch {
     failed += 1;
     if (failed === 2) say(document.body.dataset.stale, "fail");
+    else if (failed === 1) setTimeout(renew, 1000);
   }
 }
 
