@@ -150,6 +150,20 @@ def test_rows_that_the_stream_carries_too_are_refused(
         assert value(region.admin_dsn, "SELECT count(*) FROM accountdb.migration WHERE series = 'folder'") == 0
 
 
+def test_an_upgrade_offers_what_accountdb_replicates_of_its_own(ready_lab: Lab) -> None:
+    """Regions that were joined before there were beats."""
+    env = {"CN_DSN": ready_lab.region("cn").admin_dsn, "GLOBAL_DSN": ready_lab.region("global").admin_dsn}
+    down = migratectl("migrate", "--to", "4", "--allow-down", env=env)
+    assert down.returncode == 0, down.stderr
+    up = migratectl("migrate", env=env)
+    assert up.returncode == 0, up.stderr
+    for dsn in env.values():
+        assert value(dsn, "SELECT accountdb.beat()")
+    for dsn in env.values():
+        eventually(lambda d=dsn: value(d, "SELECT count(DISTINCT node) FROM accountdb.heartbeat") == 2)  # type: ignore[misc]
+    assert migratectl("status", env=ready_lab.env()).returncode == 0
+
+
 def test_one_region_alone_is_refused(ready_lab: Lab, folder: Path) -> None:
     refused = migratectl("migrate", "--dsn", ready_lab.region("cn").admin_dsn, "--dir", str(folder))
     assert refused.returncode == 4

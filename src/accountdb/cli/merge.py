@@ -104,11 +104,12 @@ def _merge(regions: dict[str, str], chosen: MergeOptions, *, json: bool) -> int:
             output.as_json({"equal": receipt.equal, **{f.name: getattr(receipt, f.name) for f in fields(receipt)}})
         )
     else:
-        _tell_receipt(tuple(regions), receipt)
+        tell_receipt(tuple(regions), receipt)
     return 0 if receipt.equal else 1
 
 
-def _tell_receipt(names: tuple[str, ...], receipt: Receipt) -> None:
+def tell_receipt(names: tuple[str, ...], receipt: Receipt) -> None:
+    """What a merge did, for people: rows on stdout, the rest on stderr."""
     for row in receipt.different:
         tell_row(row)
     _tell_counts(receipt.written, names)

@@ -8,12 +8,20 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options, report
+from accountdb.cli.diff import two
+from accountdb.cli.merge import tell_receipt
 from accountdb.errors import UsageError
 from accountdb.pg import dsn as dsns
+from accountdb.render.progress import meter
 from accountdb.replication.model import JoinRequest
 from accountdb.setup import join as joining
+from accountdb.setup import leave as leaving
 from accountdb.setup.init import InitRequest
 from accountdb.setup.init import init as prepare
+from accountdb.setup.leave import LeaveRequest
+from accountdb.setup.offering import refresh as offer_own
+from accountdb.setup.password import new_password
+from accountdb.setup.resync import resync_from, resync_regions
 from accountdb.setup.user import create_user as make_user
 
 app = typer.Typer(help="Join a region to another, leave it, pause and resume its streams.", no_args_is_help=True)
@@ -114,10 +122,63 @@ def join(
 
 
 @app.command()
-def leave(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
+def leave(
+    gone_node: Annotated[
+        str | None, typer.Argument(metavar="[NODE]", help="With --gone: which node is gone, where there are several.")
+    ] = None,
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+    gone: Annotated[
+        bool,
+        typer.Option(
+            "--gone", help="The other side will never come back: drop its slots here, do not wait for it. Not undoable."
+        ),
+    ] = False,
+    drop_guards: Annotated[
+        bool, typer.Option("--drop-guards", help="Take the guards off too: deletes are not noted any more.")
+    ] = False,
+) -> int:
     """Stop following, and stop offering changes when nobody follows any more."""
-    report.show(joining.leave(options.one(dsn), subscription))
+    request = LeaveRequest(subscription, gone, gone_node, drop_guards)
+    report.show(leaving.leave(options.one(dsn), request))
     return 0
+
+
+@app.command()
+def resync(
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+    provider_dsn: Annotated[
+        str | None,
+        typer.Option(
+            "--provider-dsn",
+            envvar="PROVIDER_DSN",
+            metavar="DSN",
+            help="How this region reaches the other; the subscription's own when left out, for an administrator.",
+        ),
+    ] = None,
+    cn: options.CnDsn = None,
+    global_: options.GlobalDsn = None,
+    node: options.Nodes = None,
+    region: Annotated[
+        str | None,
+        typer.Option("--region", metavar="NAME", help="Of two regions, the one whose subscription is made anew."),
+    ] = None,
+) -> int:
+    """After a lost or dropped slot: a new stream, then a merge; exit status 1 when rows still differ.
+
+    Of two regions (--cn and --global) it finds the streams that cannot go on by itself.
+    """
+    regions = options.regions(cn, global_, node) if region else options.some(dsn, cn, global_, node)
+    with meter() as watch:
+        if "" in regions:
+            done = resync_from(regions[""], provider_dsn, subscription, watch)
+        else:
+            done = resync_regions(two(regions, "region resync"), region, watch)
+    report.show(done.report)
+    if done.receipt:
+        tell_receipt(done.regions, done.receipt)
+    return 0 if done.equal else 1
 
 
 @app.command()
@@ -131,4 +192,34 @@ def pause(dsn: options.Dsn = None, subscription: options.Subscription = None) ->
 def resume(dsn: options.Dsn = None, subscription: options.Subscription = None) -> int:
     """Apply again, at once, also where a failed worker waits before its next try."""
     report.show(joining.resume(options.one(dsn), subscription))
+    return 0
+
+
+@app.command()
+def password(
+    provider_dsn: Annotated[
+        str,
+        typer.Option(
+            "--provider-dsn",
+            envvar="PROVIDER_DSN",
+            metavar="DSN",
+            help="Your own connection to the provider, now.",
+        ),
+    ],
+    dsn: options.Dsn = None,
+    subscription: options.Subscription = None,
+) -> int:
+    """After the provider's password was changed: put the new one into a subscription, and have it try at once.
+
+    Host, port and all else by which the server reaches its provider stay. The new password is the one that
+    --provider-dsn connects with, or that in the variable PEER_PASSWORD.
+    """
+    report.show(new_password(options.one(dsn), subscription, provider_dsn))
+    return 0
+
+
+@app.command()
+def refresh(cn: options.CnDsn = None, global_: options.GlobalDsn = None, node: options.Nodes = None) -> int:
+    """Have each region offer accountdb's own tables that it does not yet, and the others follow them."""
+    report.show(offer_own(options.regions(cn, global_, node)))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,8 +12,11 @@ from accountdb.health.advice import NOTHING, Remedy
 from accountdb.health.model import LogLine, Reading, Silence, SlotReading
 from accountdb.replication.model import State, Subscription
 
-# For how long after its provider's start a stream is expected to come back by itself.
-_RESTART_S = 120.0
+# For how long after its provider's start a stream is expected to come back by itself, where the log has no times.
+_RESTART_S = 15.0
+# A try so soon after it may have come too early.
+_TOO_EARLY_S = 2.0
+_STARTING = re.compile(r"is (starting up|shutting down)")
 
 _PASSWORD = re.compile(
     r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|no pg_hba\.conf entry"
@@ -26,7 +30,7 @@ _NO_SLOT = re.compile(r"replication slot \"[^\"]*\" does not exist")
 _READ_ONLY = re.compile(r"in a read-only transaction")
 _STRUCTURE = re.compile(
     r"missing replicated column|target relation .* (does not exist|is missing)|incompatible .*column"
-    r"|relation .* not found"
+    r"|relation .* not found|unknown column name"
 )
 _LINK = re.compile(
     r"could not connect|connection (refused|reset|timed out|to .* failed)|could not receive data"
@@ -95,8 +99,13 @@ def _resume(view: StreamView) -> str:
     return commands.resume(view.receiver.region, view.name, [s.name for s in view.siblings])
 
 
+def _pair(view: StreamView) -> list[str]:
+    """Receiver and provider, in the order of the regions; all of them where the provider is not known."""
+    return [name for name in view.regions if name in (view.receiver.region, view.provider_name or name)]
+
+
 def _resync(view: StreamView) -> Remedy:
-    return Remedy(commands=(commands.resync(view.regions, view.receiver.region),))
+    return Remedy(commands=(commands.resync(_pair(view), view.receiver.region),))
 
 
 def _told_by_state(view: StreamView) -> Cause | None:
@@ -142,10 +151,13 @@ def _told_by_log(view: StreamView) -> Cause | None:
     if _STRUCTURE.search(text):
         return Cause("structure", text, _mend_structure(view))
     if line.of_worker:
-        return Cause("apply", text, Remedy(commands=(commands.unblock(view.regions),)))
+        missing = _missing_columns(view)
+        if missing:
+            return Cause("structure", f"{view.receiver.region} has no {missing}: {text}", _mend_structure(view))
+        return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
     if _LINK.search(text):
-        return _link(view, text)
-    return Cause("apply", text, Remedy(commands=(commands.unblock(view.regions),)))
+        return _link(view, text, line)
+    return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
 
 
 def _newest(view: StreamView) -> LogLine | None:
@@ -169,11 +181,11 @@ def _told_by_regions(view: StreamView) -> Cause | None:
             Remedy(f"start {provider.region}, or mend the network to it; then the stream goes on by itself"),
         )
     if isinstance(provider, Reading):
-        if _just_started(provider):
-            return _link(view, "")
-        missing = _missing_columns(receiver, provider)
+        if _just_started(view, provider, None):
+            return _link(view, "", None)
+        missing = _missing_columns(view)
         if missing:
-            return Cause("structure", f"{receiver.region} has no {', '.join(missing)}", _mend_structure(view))
+            return Cause("structure", f"{receiver.region} has no {missing}", _mend_structure(view))
     workers = receiver.workers
     if workers.apply_used >= workers.apply_max:
         text = f"{workers.apply_used} of {workers.apply_max} logical replication workers are taken"
@@ -188,9 +200,9 @@ def _unknown(view: StreamView) -> Cause:
     return Cause("unknown", "no error is in the server's log", Remedy(commands=(_resume(view),)))
 
 
-def _link(view: StreamView, text: str) -> Cause:
+def _link(view: StreamView, text: str, line: LogLine | None) -> Cause:
     receiver, provider = view.receiver.region, view.provider
-    if isinstance(provider, Reading) and _just_started(provider):
+    if isinstance(provider, Reading) and _just_started(view, provider, line):
         seconds = (provider.clock - provider.started_at).total_seconds()
         said = f": {text}" if text else ""
         return Cause(
@@ -204,13 +216,18 @@ def _link(view: StreamView, text: str) -> Cause:
     there = view.provider_name or "its provider"
     return Cause(
         "link",
-        text,
+        f"its connection to {there} broke: {text}",
         Remedy(f"mend the network between {receiver} and {there}; this has it try at once", (_resume(view),)),
     )
 
 
-def _just_started(provider: Reading) -> bool:
-    return (provider.clock - provider.started_at).total_seconds() < _RESTART_S
+def _just_started(view: StreamView, provider: Reading, line: LogLine | None) -> bool:
+    """Whether the stream broke because its provider restarted: it was not tried since then."""
+    if line is None or line.at is None:
+        return (provider.clock - provider.started_at).total_seconds() < _RESTART_S
+    ahead = view.receiver.skew_s - provider.skew_s
+    since = (line.at - provider.started_at).total_seconds() - ahead
+    return since < _TOO_EARLY_S or bool(_STARTING.search(line.message))
 
 
 def _password(view: StreamView) -> Remedy:
@@ -251,21 +268,28 @@ def _read_only(receiver: Reading, text: str) -> Cause:
     )
 
 
-def _missing_columns(receiver: Reading, provider: Reading) -> list[str]:
-    return [
+def _missing_columns(view: StreamView) -> str:
+    """Columns that the provider has and the receiver has not, as a list for people."""
+    if not isinstance(view.provider, Reading):
+        return ""
+    here = view.receiver.columns
+    return ", ".join(
         f"{table}.{column}"
-        for table, columns in provider.columns.items()
+        for table, columns in view.provider.columns.items()
         for column in columns
-        if column not in receiver.columns.get(table, ())
-    ]
+        if column not in here.get(table, ())
+    )
 
 
 def _mend_structure(view: StreamView) -> Remedy:
+    """Paused meanwhile: a guard that does not know a new column yet would apply the change without it."""
     region = view.receiver.region
-    options = commands.regions(view.regions)
+    siblings = [s.name for s in view.siblings]
     return Remedy(
         commands=(
-            f"migratectl check {options} --fix-sql fix.sql --fix {region} --apply",
+            commands.pause(region, view.name, siblings),
+            f"migratectl check {commands.regions(_pair(view))} --fix-sql fix.sql --fix {shlex.quote(region)} --apply",
+            commands.init(region, view.receiver.standing.mode),
             _resume(view),
         )
     )

@@ -95,12 +95,14 @@ def _by_beats(view: StreamView) -> float | None:
     made, arrived = provider.beats.get(provider.node), view.receiver.beats.get(provider.node)
     if made is None or arrived is None:
         return None
-    if view.slot is not None and view.slot.lag_bytes == 0:
+    runs = view.state is State.REPLICATING
+    if runs and view.slot is not None and view.slot.lag_bytes == 0:
         return 0.0  # level, whatever beats a stream that was made anew has missed
     missing = [at for at, _ in made.samples if (at - arrived.newest).total_seconds() > _SAME_S]
     if missing:
         return max((provider.clock - min(missing)).total_seconds(), 0.0)
-    return 0.0 if (provider.clock - made.newest).total_seconds() < _RECENT_S else None
+    # That all beats came says nothing of what was written after the last one to a stream that stands.
+    return 0.0 if runs and (provider.clock - made.newest).total_seconds() < _RECENT_S else None
 
 
 def _lag_transactions(view: StreamView) -> int | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import psycopg
 from psycopg import sql
 
+from accountdb.errors import AccountdbError
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import OWN_TABLES, Mode, Slot
 from accountdb.sql import block
 
 _FILE = "replication/common.sql"
+_SLOT_WAIT_S = 15.0
 
 
 def node(conn: Connection) -> tuple[str | None, Mode]:
@@ -72,3 +77,31 @@ def drop_pending(conn: Connection, name: str | None = None) -> tuple[str, ...]:
 def followers(conn: Connection, plugin: str) -> tuple[Slot, ...]:
     """Who follows this region with the engine whose output plugin is ``plugin``."""
     return tuple(Slot(*row) for row in conn.execute(block(_FILE, "followers"), {"plugin": plugin}))
+
+
+def end_slot(provider: Connection, slot: str, *, wait_s: float = _SLOT_WAIT_S) -> bool:
+    """Drop a slot of this database, when its reader has gone. Whether there was one.
+
+    Raises AccountdbError where somebody still reads from it after ``wait_s``.
+    """
+    deadline = time.monotonic() + wait_s
+    found = False
+    while (row := provider.execute(block(_FILE, "slot_user"), {"slot": slot}).fetchone()) is not None:
+        found = True
+        # It may have been taken, or dropped, since it was looked at.
+        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
+            provider.execute(block(_FILE, "end_slot"), {"slot": slot})
+        if row[0] is None:
+            continue
+        if time.monotonic() > deadline:
+            raise AccountdbError(
+                f"slot {slot} on the provider is in use by process {row[0]}",
+                hint="another subscriber may read from it; migratectl status shows who follows",
+            )
+        time.sleep(0.1)
+    return found
+
+
+def limit_statements(conn: Connection, wait: str) -> None:
+    """No later statement of this session takes longer than ``wait`` (``60s``); ``0`` takes the limit back."""
+    conn.execute(block(_FILE, "statement_timeout"), {"wait": wait})

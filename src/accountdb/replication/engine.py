@@ -52,6 +52,18 @@ class Engine(Protocol):
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
         """Drop a subscription. Returns a remark where something stays behind on the provider."""
 
+    def abandon(self, conn: Connection, name: str) -> None:
+        """Drop a subscription without asking its provider, which is gone."""
+
+    def provider_dsn(self, conn: Connection, name: str) -> str | None:
+        """How the region's server reaches the provider of a subscription; None where this role may not read it."""
+
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """Give a subscription another connection to the same provider, which is not asked."""
+
+    def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
+        """Make a subscription anew, with a new slot that begins now. Copies no row; killed anywhere, done again."""
+
     def withdraw(self, conn: Connection) -> None:
         """Take back what ``offer`` made."""
 

@@ -89,17 +89,7 @@ class Native:
             provider.execute(block(_FILE, "create_slot"), {"slot": slot})
         try:
             with conn.transaction():
-                conn.execute(
-                    sql.SQL(
-                        "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
-                        " WITH (create_slot = false, slot_name = {}, copy_data = false, origin = none)"
-                    ).format(
-                        sql.Identifier(request.subscription),
-                        sql.Literal(_connection(request)),
-                        _PUBLICATION,
-                        sql.Literal(slot),
-                    )
-                )
+                conn.execute(_create(request, slot))
                 common.drop_pending(conn, request.subscription)
         except psycopg.Error:
             if standing is None:
@@ -108,7 +98,6 @@ class Native:
         return Outcome.CREATED
 
     def _refresh(self, conn: Connection, request: JoinRequest) -> Outcome:
-        name = sql.Identifier(request.subscription)
         wanted = _connection(request)
         try:
             row = conn.execute(block(_FILE, "connection"), {"name": request.subscription}).fetchone()
@@ -116,7 +105,7 @@ class Native:
             row = None  # only a superuser reads it back: setting it again is harmless
         outcome = Outcome.UNCHANGED
         if row is None or row[0] != wanted:
-            conn.execute(sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(name, sql.Literal(wanted)))
+            self.redirect(conn, request.subscription, wanted)
             outcome = Outcome.UPDATED
         self.refresh(conn, request.subscription)
         return outcome
@@ -149,29 +138,75 @@ class Native:
 
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
         """See Engine. Where the provider cannot be reached its slot stays, and the remark says so."""
-        subscription = sql.Identifier(name)
-        if not any(s.name == name and s.slot for s in self.standing(conn).subscriptions):
+        slot = self._slot(conn, name)
+        if slot is None:
             common.drop_pending(conn, name)
             return None
-        slot = next(s.slot for s in self.standing(conn).subscriptions if s.name == name)
         try:
-            conn.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+            conn.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(name)))
         except psycopg.OperationalError as error:
             if conn.closed:
                 raise
-            return self._drop_alone(conn, subscription, slot, error)
+            self.abandon(conn, name)
+            return _left_behind(slot, str(error))
         return None
 
-    def _drop_alone(
-        self, conn: Connection, subscription: sql.Identifier, slot: str | None, error: psycopg.Error
-    ) -> str:
+    def _slot(self, conn: Connection, name: str) -> str | None:
+        return next((s.slot for s in self.standing(conn).subscriptions if s.name == name), None)
+
+    def abandon(self, conn: Connection, name: str) -> None:
+        """See Engine."""
+        common.drop_pending(conn, name)
+        if self._slot(conn, name) is None:
+            return
+        with conn.transaction():
+            self._let_go(conn, name)
+
+    def _let_go(self, conn: Connection, name: str) -> None:
+        """Drop a subscription in the caller's transaction; the provider is not asked."""
+        subscription = sql.Identifier(name)
         conn.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
         conn.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
         conn.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
-        return (
-            f"the provider was not reached ({one_line(str(error))}); there, an administrator runs:"
-            f" SELECT pg_drop_replication_slot('{slot}')"
+
+    def provider_dsn(self, conn: Connection, name: str) -> str | None:
+        """See Engine. Only a superuser reads it back."""
+        try:
+            with conn.transaction():
+                row = conn.execute(block(_FILE, "connection"), {"name": name}).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return None
+        return str(row[0]) if row else None
+
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """See Engine."""
+        conn.execute(
+            sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(
+                sql.Identifier(name), sql.Literal(with_params(provider_dsn))
+            )
         )
+
+    def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
+        """See Engine.
+
+        The slot comes last: a run that dies leaves a subscription that says that its slot is missing, never one that
+        goes on from a slot which begins later than it has read.
+        """
+        slot = self._slot(conn, request.subscription) or slot_name(request.node, request.subscription)
+        owner = conn.execute(block(_FILE, "owner"), {"name": request.subscription}).fetchone()
+        self.pause(conn, request.subscription)
+        common.end_slot(provider, slot)
+        with conn.transaction():
+            # A new one has a new origin: what the old one says of the provider's log need not be true any more.
+            self._let_go(conn, request.subscription)
+            conn.execute(_create(request, slot))
+            if owner and owner[0] != owner[1]:
+                conn.execute(
+                    sql.SQL("ALTER SUBSCRIPTION {} OWNER TO {}").format(
+                        sql.Identifier(request.subscription), sql.Identifier(owner[0])
+                    )
+                )
+        provider.execute(block(_FILE, "create_slot"), {"slot": slot})
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""
@@ -191,6 +226,27 @@ class Native:
 def slot_name(node: str, subscription: str) -> str:
     """The slot on the provider: unique for each follower, within PostgreSQL's alphabet and length."""
     return re.sub(r"[^a-z0-9_]", "_", f"{node}_{subscription}".lower())[:63]
+
+
+def _create(request: JoinRequest, slot: str) -> sql.Composed:
+    return sql.SQL(
+        "CREATE SUBSCRIPTION {} CONNECTION {} PUBLICATION {}"
+        " WITH (create_slot = false, slot_name = {}, copy_data = false, origin = none)"
+    ).format(
+        sql.Identifier(request.subscription),
+        sql.Literal(_connection(request)),
+        _PUBLICATION,
+        sql.Literal(slot),
+    )
+
+
+def _left_behind(slot: str, said: str) -> str | None:
+    """What to do about the slot on the provider, by what the server said of it; None where there is none."""
+    if f'replication slot "{slot}" does not exist' in said:
+        return None
+    command = f"SELECT pg_catalog.pg_drop_replication_slot('{slot}')"
+    why = "its slot there is in use" if "is active for PID" in said else "the provider was not reached"
+    return f"{why} ({one_line(said)}); there, an administrator runs: {command}"
 
 
 def _connection(request: JoinRequest) -> str:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 import psycopg
 
 from accountdb.catalog.tables import Table
-from accountdb.errors import ConnectError, MissingRightError
+from accountdb.errors import AccountdbError, ConnectError, MissingRightError
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
 from accountdb.sql import block
 
 _FILE = "replication/pglogical.sql"
+# A socket that nobody can listen on: an attempt fails at once.
+_NOBODY = "host=/nonexistent port=1 connect_timeout=1"
 _REGION_FILE = "schema_pglogical_region.sql"
 _STATES = {
     "replicating": State.REPLICATING,
@@ -81,23 +83,24 @@ class Pglogical:
         standing = conn.execute(block(_FILE, "interface"), {"name": request.subscription}).fetchone()
         with self._settings(conn, request):
             if standing is not None and standing[2] != request.provider_dsn:
-                self._redirect(conn, request, *standing[:2])
+                self.redirect(conn, request.subscription, request.provider_dsn)
                 return Outcome.UPDATED
             with conn.transaction():
                 conn.execute(block(_REGION_FILE, "subscription"))
         return Outcome.UNCHANGED if standing else Outcome.CREATED
 
-    def _redirect(self, conn: Connection, request: JoinRequest, provider_node: str, interface: str) -> None:
-        """Point a subscription at a new connection string: a new interface, then drop the old one."""
+    def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
+        """See Engine. A new interface, then the old one is dropped."""
+        standing = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        if standing is None:
+            raise AccountdbError(f"there is no subscription {name}", hint="migratectl status")
+        provider_node, interface, _ = standing
         fresh = "accountdb_a" if interface != "accountdb_a" else "accountdb_b"
         with conn.transaction():
-            conn.execute(
-                "SELECT pglogical.alter_node_add_interface(%s, %s, %s)",
-                (provider_node, fresh, request.provider_dsn),
-            )
-            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (request.subscription, fresh))
+            conn.execute("SELECT pglogical.alter_node_add_interface(%s, %s, %s)", (provider_node, fresh, provider_dsn))
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, %s)", (name, fresh))
             conn.execute("SELECT pglogical.alter_node_drop_interface(%s, %s)", (provider_node, interface))
-        self._bounce(conn, request.subscription)
+        self._bounce(conn, name)
 
     @contextmanager
     def _settings(self, conn: Connection, request: JoinRequest) -> Iterator[None]:
@@ -143,6 +146,37 @@ class Pglogical:
         provider = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
         conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
         return _slot_left_behind(*provider) if provider else None
+
+    def abandon(self, conn: Connection, name: str) -> None:
+        """See Engine. A worker that waits for a host that says nothing is waited for, half a minute at most."""
+        common.drop_pending(conn, name)
+        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        if row is None:
+            return
+        with conn.transaction():
+            # Dropping would ask the provider, and wait for it: so it is led where nobody is.
+            conn.execute("SELECT pglogical.alter_node_add_interface(%s, 'accountdb_nobody', %s)", (row[0], _NOBODY))
+            conn.execute("SELECT pglogical.alter_subscription_interface(%s, 'accountdb_nobody')", (name,))
+            conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
+
+    def provider_dsn(self, conn: Connection, name: str) -> str | None:
+        """See Engine."""
+        try:
+            with conn.transaction():
+                row = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return None
+        return str(row[0]) if row else None
+
+    def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
+        """See Engine. pglogical makes the slot itself, when the subscription is there."""
+        row = conn.execute(block(_FILE, "provider"), {"name": request.subscription}).fetchone()
+        self.pause(conn, request.subscription)
+        if row is not None:
+            common.end_slot(provider, row[1])
+        with self._settings(conn, request), conn.transaction():
+            conn.execute("SELECT pglogical.drop_subscription(%s, true)", (request.subscription,))
+            conn.execute(block(_REGION_FILE, "subscription"))
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""

@@ -1,8 +1,7 @@
-"""``migratectl region join|leave|pause|resume``: check first, then act, and say what is left to do."""
+"""``migratectl region join|pause|resume``: check first, then act, and say what is left to do."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -21,11 +20,11 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.engine import Engine, engine_for, standing
 from accountdb.replication.facts import problems, read_facts
-from accountdb.replication.model import JoinRequest, Mode, Outcome, State, Subscription
+from accountdb.replication.model import JoinRequest, Mode, Outcome, Subscription
 from accountdb.setup.init import install_guards
 from accountdb.setup.report import Report
+from accountdb.setup.subscriptions import await_stream, chosen
 
-_STREAM_WAIT_S = 15.0
 _MAX_NAME_BYTES = 63
 
 
@@ -179,21 +178,7 @@ def _subscribe(conn: Connection, provider: Connection, engine: Engine, request: 
         report.unchanged("subscription", detail)
     else:
         report.done("subscription", f"{detail}, {outcome}")
-    _await_stream(conn, engine, request.subscription, report)
-
-
-def _await_stream(conn: Connection, engine: Engine, name: str, report: Report) -> None:
-    deadline = time.monotonic() + _STREAM_WAIT_S
-    state = State.DOWN
-    while time.monotonic() < deadline:
-        state = next((s.state for s in engine.standing(conn).subscriptions if s.name == name), State.DOWN)
-        if state in (State.REPLICATING, State.DISABLED):
-            break
-        time.sleep(0.1)
-    if state is State.REPLICATING:
-        report.unchanged("stream", f"{name} is replicating")
-    else:
-        report.warn("stream", f"{name} is {state}", "migratectl status says why")
+    await_stream(conn, engine, request.subscription, report)
 
 
 def _complete_provider(
@@ -216,7 +201,7 @@ def _complete_provider(
             report.warn("provider", f"{name} could not be made on {node}: {reason}", "run region join there again")
             continue
         report.done("provider", f"{node}: {name} created")
-        _await_stream(provider, engine, name, report)
+        await_stream(provider, engine, name, report)
 
 
 def _refresh_provider(conn: Connection, provider: Connection, engine: Engine, report: Report) -> None:
@@ -249,47 +234,11 @@ def _tell_content(conn: Connection, provider: Connection, tables: Sequence[Table
         )
 
 
-def leave(dsn: str, subscription: str | None = None) -> Report:
-    """Drop one subscription of the region, or all of them and what the region offers.
-
-    While another region still follows this one, what it offers stays, and the report says so.
-    """
-    report = Report()
-    with connect(dsn, name="--dsn", autocommit=True) as conn:
-        engine, names = _chosen(conn, subscription)
-        for name in names:
-            remark = engine.unsubscribe(conn, name)
-            if remark:
-                report.warn("subscription", f"{name} dropped, but {remark}")
-            else:
-                report.done("subscription", f"{name} dropped")
-        if subscription is None:
-            withdraw(conn, engine, report)
-    return report
-
-
-def withdraw(conn: Connection, engine: Engine, report: Report) -> None:
-    """Stop offering changes, unless somebody still follows."""
-    followers = engine.standing(conn).followers
-    if followers:
-        slots = ", ".join(slot.name for slot in followers)
-        report.warn(
-            "node",
-            f"still followed through {slots}; it goes on offering its changes",
-            "region leave on the other side, then here again",
-        )
-    elif engine.offers(conn):
-        engine.withdraw(conn)
-        report.done("node", "offers nothing any more")
-    else:
-        report.unchanged("node", "offers nothing")
-
-
 def pause(dsn: str, subscription: str | None = None) -> Report:
     """Stop applying what the provider sends; it is kept there and applied after ``resume``."""
     report = Report()
     with connect(dsn, name="--dsn", autocommit=True) as conn:
-        engine, names = _chosen(conn, subscription, need=True)
+        engine, names = chosen(conn, subscription, need=True)
         for name in names:
             engine.pause(conn, name)
             report.done("subscription", f"{name} paused")
@@ -300,22 +249,9 @@ def resume(dsn: str, subscription: str | None = None) -> Report:
     """Apply again; a worker that waits before its next try tries at once."""
     report = Report()
     with connect(dsn, name="--dsn", autocommit=True) as conn:
-        engine, names = _chosen(conn, subscription, need=True)
+        engine, names = chosen(conn, subscription, need=True)
         for name in names:
             engine.resume(conn, name)
             report.done("subscription", f"{name} resumed")
-            _await_stream(conn, engine, name, report)
+            await_stream(conn, engine, name, report)
     return report
-
-
-def _chosen(conn: Connection, subscription: str | None, *, need: bool = False) -> tuple[Engine, tuple[str, ...]]:
-    current = standing(conn)
-    if current.mode is Mode.PGSYNC:
-        raise UsageError("this region has no streams (mode pgsync)", hint="migratectl status")
-    names = tuple(s.name for s in current.subscriptions)
-    if subscription is not None and subscription not in names:
-        there = ", ".join(names) or "none"
-        raise UsageError(f"there is no subscription {subscription} here", hint=f"--subscription is one of: {there}")
-    if need and not names:
-        raise UsageError("this region has no subscription", hint="migratectl region join makes one")
-    return engine_for(current.mode), (subscription,) if subscription else names

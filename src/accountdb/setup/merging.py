@@ -72,6 +72,12 @@ def plan_merge(regions: Mapping[str, str], options: MergeOptions, watch: Watch) 
         return plan(ready.found, options.jobs, ready.found.shapes, watch)
 
 
+def check_mergeable(regions: Mapping[str, str]) -> None:
+    """Raise what would keep ``merge_regions`` from beginning. Writes nothing."""
+    with _ready(regions, MergeOptions(jobs=1)):
+        return
+
+
 def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> Receipt:
     """Make two regions, given by name and DSN, hold the same rows by the policy, and prove it.
 
@@ -106,7 +112,7 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
             tuple(sorted(merging.withheld)),
         )
         wrote = {name: sum(one[name].total for one in receipt.written.values()) for name in regions}
-        _note(regions, "merge", receipt.seconds, equal=receipt.equal, written=wrote)
+        note_run(regions, "merge", receipt.seconds, equal=receipt.equal, written=wrote)
         return receipt
 
 
@@ -127,11 +133,11 @@ def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: flo
             ready.found, ready.tables, writers, lambda: run_dry(marks, within_s=patience_s), within_s=within_s
         )
         seconds = round(time.monotonic() - began, 3)
-        _note(regions, "heal", seconds, equal=not healed.different, written=healed.written)
+        note_run(regions, "heal", seconds, equal=not healed.different, written=healed.written)
         return healed
 
 
-def _note(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
+def note_run(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
     """Leave in each region what ran last, for status; where this role may not, nothing is left."""
     nodes: dict[str, str] = {}
     with ExitStack() as stack:

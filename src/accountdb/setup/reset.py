@@ -19,7 +19,7 @@ from accountdb.replication import common
 from accountdb.replication.engine import engine_for, standing
 from accountdb.replication.model import Mode, Standing
 from accountdb.setup.init import install_guards
-from accountdb.setup.join import withdraw
+from accountdb.setup.leave import withdraw
 from accountdb.setup.report import Report
 from accountdb.sql import block
 

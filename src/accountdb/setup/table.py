@@ -142,7 +142,7 @@ def remove_table(regions: Mapping[str, str], name: str) -> Report:
             _, mode = common.node(conn)
             with conn.transaction():
                 engine_for(mode).take_back(conn, found[region])
-                conn.execute(_without_guard(found[region]))
+                conn.execute(without_guard(found[region]))
             report.done(region, f"{name} is not replicated any more")
         for conn in conns.values():
             engine = engine_for(common.node(conn)[1])
@@ -151,7 +151,7 @@ def remove_table(regions: Mapping[str, str], name: str) -> Report:
     return report
 
 
-def _without_guard(table: Table) -> sql.Composed:
+def without_guard(table: Table) -> sql.Composed:
     names = {
         "guard": sql.Identifier("accountdb", function_name("guard", table.schema, table.name)),
         "capture": sql.Identifier("accountdb", function_name("bury", table.schema, table.name)),

@@ -14,6 +14,7 @@ from accountdb.drift.compare import Drift, compare
 from accountdb.drift.fingerprint import core
 from accountdb.drift.read import read_structure
 from accountdb.guards.install import GuardState, install, states
+from accountdb.migrations.files import OWN
 from accountdb.migrations.ledger import Journal
 from accountdb.migrations.planning import Step
 from accountdb.migrations.runner import together, unseen
@@ -22,7 +23,7 @@ from accountdb.pg.connect import Connection
 from accountdb.pg.names import function_name, named_in
 from accountdb.replication import common
 from accountdb.replication.engine import Engine, engine_for, standing
-from accountdb.replication.model import Mode
+from accountdb.replication.model import OWN_TABLES, Mode
 from accountdb.sql import block
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)(?:\s*\.\s*(?:"(?:[^"]|"")+"|[\w$]+))?'
@@ -132,12 +133,11 @@ def _loosened(drift: Drift) -> bool:
 def let_go(conn: Connection, engine: Engine, steps: Sequence[Step]) -> None:
     """Take the tables that ``steps`` drop out of the stream, in the caller's transaction: pglogical keeps them else."""
     offered = engine.offered(conn)
-    dropped = {name for step in steps for name in dropped_tables(step)}
-    if not dropped or not any(("public", name) in offered for name in dropped):
-        return
-    for table in read_tables(conn):
-        if table.name in dropped and (table.schema, table.name) in offered:
-            engine.take_back(conn, table)
+    for schema, of_it in (("public", steps), (OWN, [step for step in steps if step.migration.series == OWN])):
+        dropped = {(schema, name) for step in of_it for name in dropped_tables(step)} & offered
+        for table in read_tables(conn, schema) if dropped else ():
+            if (table.schema, table.name) in dropped:
+                engine.take_back(conn, table)
 
 
 def dropped_tables(step: Step) -> frozenset[str]:
@@ -156,7 +156,7 @@ def take_in(conn: Connection, engine: Engine | None, effects: Effects | None) ->
     """Bring guards and stream up to what the tables are now, in the caller's transaction.
 
     Returns the new tables that are offered from now on. A new table that is not under the row contract is
-    left out of the stream.
+    left out of the stream, unless it is one of accountdb's own that belong there.
     """
     tables = read_tables(conn)
     ready = [table for table in candidates(tables) if not violations(table)]
@@ -172,11 +172,21 @@ def take_in(conn: Connection, engine: Engine | None, effects: Effects | None) ->
     added: list[str] = []
     if engine is not None:
         offered = engine.offered(conn)
-        for table in ready:
-            if table.name in new and (table.schema, table.name) not in offered:
+        own = _new_own(effects)
+        for table in (*ready, *(read_tables(conn, OWN) if own else ())):
+            name = (table.schema, table.name)
+            if (name in own or (table.schema == "public" and table.name in new)) and name not in offered:
                 engine.add(conn, table)
                 added.append(table.name)
     return tuple(added)
+
+
+def _new_own(effects: Effects | None) -> frozenset[tuple[str, str]]:
+    """Tables of accountdb's own that are made and are replicated."""
+    made = (
+        {(d.schema, d.name) for d in effects.drifts if d.kind == "table" and d.change == "extra"} if effects else set()
+    )
+    return frozenset(made & set(OWN_TABLES))
 
 
 def _forget_guard(conn: Connection, table: str) -> None:

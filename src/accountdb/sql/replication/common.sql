@@ -69,3 +69,20 @@ SELECT pg_catalog.bool_and(s.active AND s.confirmed_flush_lsn >= %(position)s::p
 FROM pg_catalog.pg_replication_slots AS s
 WHERE s.slot_type = 'logical' AND NOT s.temporary AND s.database = pg_catalog.current_database()
   AND s.plugin IN ('pgoutput', 'pglogical_output');
+
+-- end_slot --
+-- A slot of this database that nobody reads from; no row where there is none.
+SELECT pg_catalog.pg_drop_replication_slot(s.slot_name) FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_name = %(slot)s AND s.database = pg_catalog.current_database() AND NOT s.active;
+
+-- slot_user --
+-- Whether a slot of this database is there, and the process that reads from it.
+SELECT s.active_pid FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_name = %(slot)s AND s.database = pg_catalog.current_database();
+
+-- end_sender --
+SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_name = %(slot)s AND s.database = pg_catalog.current_database() AND s.active_pid IS NOT NULL;
+
+-- statement_timeout --
+SELECT pg_catalog.set_config('statement_timeout', %(wait)s, false);

@@ -29,6 +29,13 @@ SELECT s.subconninfo FROM pg_catalog.pg_subscription AS s
 JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid AND d.datname = pg_catalog.current_database()
 WHERE s.subname = %(name)s;
 
+-- owner --
+-- Who owns a subscription, and who asks.
+SELECT pg_catalog.pg_get_userbyid(s.subowner), current_user
+FROM pg_catalog.pg_subscription AS s
+JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid AND d.datname = pg_catalog.current_database()
+WHERE s.subname = %(name)s;
+
 -- slot --
 -- A slot is the server's, not the database's: another account database may hold the name.
 SELECT s.plugin, s.active, s.database = pg_catalog.current_database()

@@ -53,7 +53,9 @@ ORDER BY t.tgname;
 SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'),
        CASE WHEN pg_catalog.to_regclass('accountdb.sync_watermark') IS NOT NULL
             THEN pg_catalog.has_schema_privilege('accountdb', 'USAGE')
-                 AND pg_catalog.has_table_privilege('accountdb.sync_watermark', 'SELECT, INSERT, UPDATE, DELETE')
+                 -- A list of rights would ask for any of them.
+                 AND (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege('accountdb.sync_watermark', r.name))
+                      FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) AS r (name))
             WHEN pg_catalog.to_regnamespace('accountdb') IS NOT NULL
             THEN pg_catalog.has_schema_privilege('accountdb', 'CREATE')
             ELSE pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') END;

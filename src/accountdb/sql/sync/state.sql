@@ -1,22 +1,32 @@
 Up to where a job has been applied, kept in the target and moved in the transaction that applied it.
 
 -- make --
-CREATE SCHEMA IF NOT EXISTS accountdb;
-CREATE TABLE IF NOT EXISTS accountdb.sync_watermark (
-    job text NOT NULL,
-    table_schema text NOT NULL,
-    table_name text NOT NULL,
-    capture text NOT NULL,
-    snapshot pg_snapshot NOT NULL,
-    source text NOT NULL,
-    timeline integer NOT NULL,
-    shape text NOT NULL,
-    taken_at timestamptz NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (job, table_schema, table_name)
-);
-COMMENT ON TABLE accountdb.sync_watermark IS
-    'Up to which snapshot of its source each table of a pgsync job has been applied here';
+-- Who may not make it needs not, once it is there: made by an administrator's pass, say.
+DO $make$
+BEGIN
+    IF pg_catalog.to_regclass('accountdb.sync_watermark') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    IF pg_catalog.to_regnamespace('accountdb') IS NULL THEN
+        CREATE SCHEMA IF NOT EXISTS accountdb;
+    END IF;
+    CREATE TABLE IF NOT EXISTS accountdb.sync_watermark (
+        job text NOT NULL,
+        table_schema text NOT NULL,
+        table_name text NOT NULL,
+        capture text NOT NULL,
+        snapshot pg_snapshot NOT NULL,
+        source text NOT NULL,
+        timeline integer NOT NULL,
+        shape text NOT NULL,
+        taken_at timestamptz NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+        PRIMARY KEY (job, table_schema, table_name)
+    );
+    COMMENT ON TABLE accountdb.sync_watermark IS
+        'Up to which snapshot of its source each table of a pgsync job has been applied here';
+END
+$make$;
 
 -- there --
 SELECT pg_catalog.to_regclass('accountdb.sync_watermark') IS NOT NULL;
