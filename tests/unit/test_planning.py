@@ -324,7 +324,7 @@ GOOD = ServerFacts(ADMIN, 150018, "logical", "on", True, 10, 0, 0, 10, 0, 16, 4,
 
 def told(mode: Mode, *, provides: bool = False, receives: bool = False, **changes: Any) -> str:
     found = problems(replace(GOOD, **{"version_num": 170010, **changes}), mode, provides=provides, receives=receives)
-    return " | ".join(found)
+    return " | ".join(map(str, found))
 
 
 @pytest.mark.parametrize("mode", [Mode.NATIVE, Mode.PGLOGICAL])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from accountdb.health import commands, log
 from accountdb.health.advice import NOTHING, Remedy
 from accountdb.health.model import LogLine, Reading, Silence, SlotReading
+from accountdb.health.restored import put_back
 from accountdb.replication.model import State, Subscription
 
 # For how long after its provider's start a stream is expected to come back by itself, where the log has no times.
@@ -76,11 +77,18 @@ class StreamView:
     def state(self) -> State:
         """Its state by all that the regions say: a worker can believe that it streams while nobody listens."""
         state = self.subscription.state
-        if self.slot is not None and self.slot.lost:
+        if (self.slot is not None and self.slot.lost) or self.put_back:
             return State.DOWN
         if state is State.REPLICATING and self.slot is not None and not self.slot.active:
             return State.DOWN
         return state
+
+    @property
+    def put_back(self) -> bool:
+        """Whether its provider was put back to an earlier state, so that the stream passes over what it writes."""
+        if not isinstance(self.provider, Reading):
+            return False
+        return bool(put_back(self.provider, self.receiver, self.subscription.slot))
 
     @property
     def provider_name(self) -> str | None:
@@ -129,6 +137,12 @@ def _told_by_slot(view: StreamView) -> Cause | None:
         why = f" (max_slot_wal_keep_size is {quota} MB)" if quota >= 0 else ""
         # Each version of PostgreSQL says it in other words, and a worker only at its next try.
         return Cause("slot_lost", f'can no longer get changes from replication slot "{slot}"{why}', _resync(view))
+    if view.put_back:
+        return Cause(
+            "restored",
+            f"{view.provider_name} was put back to an earlier state, and what it writes now is passed over",
+            Remedy(commands=(commands.resync_all(view.regions),)),
+        )
     if slot and view.slot is None and (isinstance(view.provider, Reading) or view.others_answer):
         where = f" on {view.provider_name}" if view.provider_name else ""
         return Cause("slot_missing", f'replication slot "{slot}"{where} is gone', _resync(view))

@@ -39,6 +39,11 @@ def resync(names: Iterable[str], region: str) -> str:
     return f"migratectl region resync {regions(names)} --region {shlex.quote(region)}"
 
 
+def resync_all(names: Iterable[str]) -> str:
+    """Make every stream between the regions anew."""
+    return f"migratectl region resync {regions(names)} --all"
+
+
 def unblock(names: Iterable[str]) -> str:
     """Look at the change that a stream cannot apply."""
     return f"migratectl unblock {regions(names)}"

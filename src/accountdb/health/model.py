@@ -158,6 +158,12 @@ class Reading:
     """Subscription: the node that it comes from, where the engine says so."""
     log: tuple[LogLine, ...] | None = field(repr=False)
     log_denied: str = ""
+    log_end: int | None = None
+    """How far the server's log had come at ``log_end_at``, a time of this machine; bytes from its start."""
+    log_end_at: float = 0.0
+    applied: Mapping[str, int] = field(default_factory=dict)
+    """Slot: up to where of its provider's log this region had applied at ``applied_at``. For superusers, else empty."""
+    applied_at: float = 0.0
 
     @property
     def node(self) -> str | None:

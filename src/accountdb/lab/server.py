@@ -20,7 +20,7 @@ from accountdb.errors import AccountdbError
 from accountdb.lab import ports, process
 from accountdb.lab.account import Account, give
 from accountdb.lab.binaries import Installation
-from accountdb.lab.model import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, Mode, Region, ServerState
+from accountdb.lab.model import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, REGIONS, Mode, Region, ServerState
 from accountdb.lab.settings import (
     HBA,
     LOG_FOLDER,
@@ -52,6 +52,8 @@ class ServerSpec:
     admin_password: str = field(repr=False)
     app_password: str = field(repr=False)
     extra: Mapping[str, str] = field(default_factory=dict)
+    regions: int = len(REGIONS)
+    """How many regions the lab has."""
 
     @property
     def data_dir(self) -> Path:
@@ -66,6 +68,8 @@ class Server:
         """``reserve`` finds ports; the first one is taken when the server is first started."""
         self.spec = spec
         self.state: ServerState = "stopped"
+        self.environment: Mapping[str, str] = {}
+        """What the server itself gets beside its usual environment, from its next start on."""
         self._reserve = reserve
         self._held: socket.socket | None = None
         self._child: process.Child | None = None
@@ -93,7 +97,7 @@ class Server:
             death_signal=death_signal,
             folder=self.spec.root,
             output=self._output,
-            env={**env, "LC_ALL": "C", "HOME": str(self.spec.root)},
+            env={**env, "LC_ALL": "C", "HOME": str(self.spec.root), **self.environment},
         )
 
     def _said(self, since: int = 0) -> str:
@@ -133,7 +137,8 @@ class Server:
         """
         for attempt in range(1, PORT_TRIES + 1):
             self._held = self._reserve()
-            self._write("postgresql.conf", as_conf(settings(self.spec.mode, self.port, self.spec.extra)), os.O_APPEND)
+            wanted = settings(self.spec.mode, self.port, self.spec.extra, self.spec.regions)
+            self._write("postgresql.conf", as_conf(wanted), os.O_APPEND)
             try:
                 await self.start()
                 break

@@ -103,7 +103,7 @@ def _read(regions: Mapping[str, str]) -> dict[str, Side]:
             return stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True))
 
         conns = dict(zip(regions, together(opened, regions), strict=True))
-        _refuse_same(conns, regions)
+        refuse_same(conns, regions)
 
         def read(name: str) -> Side:
             with named(name, regions[name]):
@@ -115,7 +115,8 @@ def _read(regions: Mapping[str, str]) -> dict[str, Side]:
         return dict(zip(regions, together(read, regions), strict=True))
 
 
-def _refuse_same(conns: Mapping[str, Connection], regions: Mapping[str, str]) -> None:
+def refuse_same(conns: Mapping[str, Connection], regions: Mapping[str, str]) -> None:
+    """Raises Refused where two names lead to one database, whatever their DSNs in ``regions`` say."""
     for one, other in combinations(conns, 2):
         with named(f"{one} or {other}", regions[one]):
             if session.same_database(conns[one], conns[other]):

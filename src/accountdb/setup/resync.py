@@ -88,19 +88,22 @@ def resync_from(dsn: str, provider_dsn: str | None, subscription: str | None, wa
     return resync([Stream(here, dsn, there, reached, names[0], provider_dsn)], watch)
 
 
-def resync_regions(regions: Mapping[str, str], region: str | None, watch: Watch) -> Resynced:
-    """Resync two regions, given by name and DSN: what ``region`` receives, or None: every stream that cannot go on."""
+def resync_regions(regions: Mapping[str, str], region: str | None, watch: Watch, *, every: bool = False) -> Resynced:
+    """Resync two regions, given by name and DSN: what ``region`` receives, or None: every stream that cannot go on.
+
+    ``every``: each stream between them, also where it seems to run: after one of them was restored from a backup.
+    """
     if region is not None and region not in regions:
         raise UsageError(f"there is no region {region}", hint=f"--region is one of: {', '.join(regions)}")
     wanted = [region] if region else list(regions)
     streams: list[Stream] = []
     for receiver in wanted:
         (provider,) = (name for name in regions if name != receiver)
-        names = _subscriptions(regions, receiver, provider, every=region is not None)
+        names = _subscriptions(regions, receiver, provider, every=every or region is not None)
         streams += [Stream(receiver, regions[receiver], provider, regions[provider], name) for name in names]
     if not streams:
         report = Report()
-        report.unchanged("streams", "each subscription has its slot; --region NAME makes that of a region anew")
+        report.unchanged("streams", "each subscription has its slot; --region NAME or --all makes them anew")
         return Resynced(tuple(regions), report, None)
     return resync(streams, watch)
 
