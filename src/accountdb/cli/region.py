@@ -10,6 +10,7 @@ import typer
 from accountdb.cli import options, report
 from accountdb.cli.diff import two
 from accountdb.cli.merge import tell_receipt
+from accountdb.cli.slotguard import slot_guard
 from accountdb.errors import UsageError
 from accountdb.pg import dsn as dsns
 from accountdb.render.progress import meter
@@ -226,3 +227,6 @@ def refresh(cn: options.CnDsn = None, global_: options.GlobalDsn = None, node: o
     """Have each region offer accountdb's own tables that it does not yet, and the others follow them."""
     report.show(offer_own(options.regions(cn, global_, node)))
     return 0
+
+
+app.command("slot-guard")(slot_guard)

@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options
+from accountdb.contract.masking import printable
 from accountdb.errors import UsageError
 from accountdb.render import output
 from accountdb.setup.unblocking.looking import Look, ShownTransaction
 from accountdb.setup.unblocking.run import Done, Request, Way
 from accountdb.setup.unblocking.run import unblock as run
+
+_LONGEST = 60
 
 
 def unblock(
@@ -106,8 +109,14 @@ def _tell_transaction(found: ShownTransaction) -> None:
         uuid = f" ({change.uuid})" if change.uuid else ""
         output.say(f"  {change.number}. {change.operation} {change.table} {change.label}{uuid}")
         if change.fails:
-            row = ", ".join(f"{name} {value}" for name, value in change.row.items() if value is not None)
+            row = ", ".join(f"{name} {_short(value)}" for name, value in change.row.items() if value is not None)
             output.say(f"     fails here: {change.fails}")
             output.say(f"     {row}")
     if found.count > len(found.changes):
         output.say(f"  and {found.count - len(found.changes)} more")
+
+
+def _short(value: object) -> str:
+    """One value on one line, as far as it fits; --json has all of it."""
+    text = printable(str(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

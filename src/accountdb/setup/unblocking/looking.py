@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -30,7 +30,7 @@ from accountdb.setup.unblocking.peeking import FILE, first_after, slot_state
 from accountdb.setup.unblocking.writing import OWN_SCHEMA, Fault, Tables, be_worker, trial
 from accountdb.sql import block
 
-_STEADY_S = 1.2
+_STEADY_S = 0.7
 _STEP_S = 0.1
 _MOST_TRIED = 2000
 _MOST_SHOWN = 50
@@ -38,7 +38,7 @@ _MOST_SHOWN = 50
 
 @dataclass(frozen=True)
 class Target:
-    """One subscription to look at. ``variable`` is how a hint writes the region's DSN, ``options`` what it was asked by."""
+    """One subscription to look at. ``variable`` is how a hint writes the region's DSN, ``options`` all of them."""
 
     region: str
     dsn: str = field(repr=False)
@@ -100,6 +100,8 @@ class Found:
     transaction: Transaction | None = None
     fails: bool | None = None
     """Whether this very transaction is what fails; None where nobody can say."""
+    idle: bool = False
+    """Whether nothing waits on the provider: the worker is not running, and has nothing to fail at."""
 
 
 def origin_of(conn: Connection, mode: Mode, name: str, slot: str) -> str:
@@ -136,9 +138,20 @@ def look(target: Target, conn: Connection, engine: Engine) -> Found:
         current = engine.standing(conn).subscriptions
         slot = next((s.slot for s in current if s.name == target.subscription), None) or ""
         origin = origin_of(conn, engine.mode, target.subscription, slot)
+        applied = _applied(conn, origin)
         failure, unread = read_failure(conn, origin)
         reached = target.provider_dsn or engine.provider_dsn(conn, target.subscription)
-    return _Looking(target, conn, engine, state, slot, origin, reached, failure, unread).found()
+    return _Looking(target, conn, engine, state, slot, origin, applied, reached, failure, unread).found()
+
+
+def _applied(conn: Connection, origin: str) -> str | None:
+    """Up to where a subscription has applied; None where this role may not know."""
+    try:
+        with conn.transaction():
+            row = conn.execute(block(FILE, "applied"), {"origin": origin}).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    return str(row[0]) if row else None
 
 
 @dataclass
@@ -149,6 +162,7 @@ class _Looking:
     state: State
     slot: str
     origin: str
+    applied: str | None
     provider_dsn: str | None
     failure: Failure | None
     unread: str | None
@@ -200,18 +214,17 @@ class _Looking:
                 resync = self._command("region resync", which)
                 return self._only(f"slot {self.slot} on the provider {what}", resync)
             prepare(provider)
-            applied = self._applied()
-            transaction = first_after(provider, self.engine.mode, self.slot, applied)
+            if self.applied is None:
+                self.notes.append("how far it has applied may not be read here: what is not confirmed yet is shown")
+            transaction = first_after(provider, self.engine.mode, self.slot, self.applied or "0/0")
             secrets = union([declared_secrets(provider), declared_secrets(self.conn)])
         if transaction is None:
-            self.notes.append("no transaction waits on the provider")
+            self.notes.append("no transaction waits on the provider; migratectl status says more of the cause")
+            return replace(self._only(None), idle=self.state is not State.DISABLED)
+        if self.state is State.DISABLED and not self._is_about(transaction):
             return self._only(None)
         with named(self.target.region, self.target.dsn):
             return self._at(transaction, secrets)
-
-    def _applied(self) -> str:
-        row = self.conn.execute(block(FILE, "applied"), {"origin": self.origin}).fetchone()
-        return str(row[0]) if row else "0/0"
 
     def _at(self, transaction: Transaction, secrets: Secrets) -> Found:
         tables = tables_of(self.conn)

@@ -53,11 +53,10 @@ def first_after(provider: Connection, mode: Mode, slot: str, applied: str) -> Tr
     most = 1
     while True:
         messages = _peek(provider, mode, slot, most)
-        count = 0
         try:
             for transaction in _READERS[mode](messages):
-                count += 1
-                if position(transaction.end) > position(applied):
+                # pglogical sends those too in which nothing of its set was changed.
+                if transaction.changes and position(transaction.end) > position(applied):
                     return transaction
         except UnreadableError as error:
             raise AccountdbError(

@@ -186,7 +186,7 @@ def _attempt(conn: Connection, number: int, change: Change, tables: Tables) -> F
         raise
     except UnfitError as error:
         return Fault(number, "", str(error))
-    except psycopg.OperationalError:
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise
     except psycopg.Error as error:
         return _fault(number, error)

@@ -43,6 +43,7 @@ COMMIT
 GRANT SET ON PARAMETER session_replication_role TO {role};
 GRANT EXECUTE ON FUNCTION pg_replication_origin_session_setup(text), pg_replication_origin_session_progress(boolean),
     pg_replication_origin_xact_setup(pg_lsn, timestamptz) TO {role};
+GRANT SELECT ON pg_replication_origin_status TO {role};
 
 -- insert --
 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {source};
