@@ -36,6 +36,8 @@ _STRUCTURE = re.compile(
     r"missing replicated column|target relation .* (does not exist|is missing)|incompatible .*column"
     r"|relation .* not found|unknown column name"
 )
+# pglogical says it while it applies, and means the connection.
+_DIED = "connection to other side has died"
 _LINK = re.compile(
     r"could not connect|connection (refused|reset|timed out|to .* failed)|could not receive data"
     r"|server closed the connection|terminating (logical replication worker|walreceiver) due to timeout"
@@ -189,6 +191,8 @@ def _told_by_log(view: StreamView) -> Cause | None:
         return Cause("slot_missing", text, _resync(view))
     if _STRUCTURE.search(text):
         return Cause("structure", text, _mend_structure(view))
+    if _DIED in text:
+        return _link(view, text, line)
     if line.of_worker:
         missing = _missing_columns(view)
         if missing:
