@@ -227,7 +227,7 @@ def test_watch_in_a_pipe_goes_on_beside_a_silent_region_and_ends_at_a_signal(mig
         assert "no answer" in other["error"] or "timeout expired" in other["error"]
     clocks = [look["regions"][0]["clock"] for look in looks]
     assert len(set(clocks)) > 2, clocks
-    assert value(migrated, "SELECT count(*) FROM accountdb.heartbeat") == 0  # in no region: it has no node name
+    assert value(migrated, "SELECT count(*) FROM accountdb.heartbeat") > 1
 
 
 def test_watch_beats_keeps_its_connection_and_makes_a_lost_one_anew(databases: Databases) -> None:

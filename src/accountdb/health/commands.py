@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable
 
 from accountdb.pg.dsn import variable
 
+# What a hint with ``join`` cannot know.
+ADDRESSES = "where the servers reach each other by other addresses than you do, give those"
+
 
 def regions(names: Iterable[str]) -> str:
     """The options that name several regions: ``--cn "$CN_DSN" --global "$GLOBAL_DSN"``, or one ``--node`` for each."""
