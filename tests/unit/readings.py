@@ -72,6 +72,8 @@ def reading(region: str, others: tuple[str, ...], **changed: Any) -> Reading:
         not_offered=(),
         columns={"public.users": ("uuid", "username")},
         providers={},
+        replicated=("public.users",),
+        unfit={},
         log=(),
     )
     return replace(well, **changed)

@@ -90,9 +90,13 @@ def test_where_a_guard_is_not_in_place_it_comes_first() -> None:
 
 
 def test_a_column_that_is_missing_is_the_cause_whatever_the_error_says() -> None:
-    columns = {"public.users": ("uuid", "username", "a", "b")}
-    stream = judged(cn=told("strange", of_worker=True), **{"global": {"columns": columns}})
-    assert (stream.cause, stream.reason) == ("structure", "cn has no public.users.a, public.users.b: strange")
+    there = {"public.users": ("uuid", "username", "a", "b"), "public.new": ("uuid",), "public.own": ("uuid",)}
+    offered = ("public.users", "public.new")
+    stream = judged(cn=told("strange", of_worker=True), **{"global": {"columns": there, "replicated": offered}})
+    assert (stream.cause, stream.reason) == (
+        "structure",
+        "cn has no public.new, public.users.a, public.users.b: strange",
+    )
 
 
 @pytest.mark.parametrize(

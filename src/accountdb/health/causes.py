@@ -345,16 +345,18 @@ def _read_only(receiver: Reading, text: str) -> Cause:
 
 
 def _missing_columns(view: StreamView) -> str:
-    """Columns that the provider has and the receiver has not, as a list for people."""
+    """What the provider offers and the receiver has not, tables and columns, as a list for people."""
     if not isinstance(view.provider, Reading):
         return ""
-    here = view.receiver.columns
-    return ", ".join(
+    here, there = view.receiver.columns, view.provider.columns
+    missing = [table for table in view.provider.replicated if table not in here]
+    missing += [
         f"{table}.{column}"
-        for table, columns in view.provider.columns.items()
-        for column in columns
-        if column not in here.get(table, ())
-    )
+        for table in view.provider.replicated
+        for column in there.get(table, ())
+        if table in here and column not in here[table]
+    ]
+    return ", ".join(missing)
 
 
 def _mend_structure(view: StreamView) -> Remedy:

@@ -66,6 +66,11 @@ def init(region: str, mode: str) -> str:
     return f"migratectl init --dsn {variable(region)} --mode {mode}"
 
 
+def doctor(names: Iterable[str]) -> str:
+    """Look at everything, with what mends it."""
+    return f"migratectl doctor {regions(names)}"
+
+
 def refresh(names: Iterable[str]) -> str:
     """Have each region offer, and follow, all that belongs to it."""
     return f"migratectl region refresh {regions(names)}"

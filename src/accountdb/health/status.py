@@ -212,6 +212,10 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
         if guard.state is not GuardState.INSTALLED:
             remedy = Remedy(commands=(commands.init(region, mode),))
             problem("guard", Level.FAIL, f"guard on {guard.table} is {guard.state}", "installed", remedy, guard.table)
+    for table, lacks in reading.unfit.items():
+        # What mends it depends on what is wrong: doctor says it.
+        remedy = Remedy(commands=(commands.doctor(names),))
+        problem("row_contract", Level.FAIL, f"{table}: {'; '.join(lacks)}", "the row contract", remedy, table)
     if reading.not_offered:
         what = f"{', '.join(reading.not_offered)} is not offered to the other regions"
         problem("offer", Level.WARN, what, "offered", Remedy(commands=(commands.refresh(names),)))
