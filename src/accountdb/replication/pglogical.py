@@ -61,7 +61,10 @@ class Pglogical:
         return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
-        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide."""
+        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide.
+
+        One that this region left behind is taken over, as long as it can be nobody else's.
+        """
         if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
             return None
         theirs, _ = common.node(provider)
@@ -69,7 +72,8 @@ class Pglogical:
             return None
         named = {"database": conn.info.dbname, "node": theirs, "name": request.subscription}
         slot = conn.execute(block(_FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
-        if slot is None or provider.execute(block(_FILE, "left_slot"), {"slot": slot[0]}).fetchone() is None:
+        of = {"slot": slot[0] if slot else None, "follower": request.node}
+        if slot is None or provider.execute(block(_FILE, "taken_slot"), of).fetchone() is None:
             return None
         return (
             f"replication slot {slot[0]} is on the provider already, of another follower or left behind;"
