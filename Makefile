@@ -5,7 +5,7 @@
 #   make test-all                       with those that only repeat on one engine what another has shown
 #   make check                          format, lint, types, layers
 #   make proof [SEEDS=50] [MODE=...]    random histories with faults, each proved equal; SEED=n replays one;
-#                                       MODE=pgsync: two merge jobs in the place of the streams
+#                                       REGIONS=3: in three regions; MODE=pgsync: merge jobs instead of streams
 #   make faults [STEPS=all] [MODE=...]  pgsync, merge, undo and diff die at every step and are run again (hours)
 #   make follow [PASSES=1000]            pgsync under writers, pass after pass, proved equal
 #   make bench                          what a guard, a comparison, a merge, pgsync, check and a snapshot cost
@@ -16,6 +16,7 @@ MODE ?= native
 SEEDS ?= 50
 SEED ?=
 ROUNDS ?= 10
+REGIONS ?= 2
 STEPS ?= all
 PASSES ?= 1000
 TESTS ?=
@@ -24,7 +25,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical faketime demo test test-all test-fast proof faults follow bench check format clean
+.PHONY: help env pglogical tools demo test test-all test-fast proof faults follow bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -39,18 +40,20 @@ $(READY): pyproject.toml scripts/bootstrap.sh
 pglogical:
 	@sh scripts/pglogical.sh
 
-# For the test with a clock that is off.
-faketime: env
+# What some tests need besides: Chromium, promtool, and a clock that can be off. Told where one cannot be had.
+tools: env
+	@sh scripts/chromium.sh
+	@sh scripts/promtool.sh
 	@sh scripts/faketime.sh
 
 demo: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
 	@$(BIN)/migratectl demo --mode $(MODE)
 
-test: env pglogical faketime
+test: env pglogical tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-all: env pglogical faketime
+test-all: env pglogical tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --all $(TESTS)
 
 test-fast: env
@@ -58,7 +61,7 @@ test-fast: env
 
 proof: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
-	@$(BIN)/python -m proof --mode $(MODE) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	@$(BIN)/python -m proof --mode $(MODE) --regions $(REGIONS) --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 faults: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi

@@ -23,7 +23,7 @@ def main() -> int:
     seeds = [options.seed] if options.seed is not None else range(options.first, options.first + options.seeds)
     with tempfile.TemporaryDirectory(prefix="accountdb-proof-") as folder:
         mode = lab.mode_of(options.mode)
-        running = lab.up(Path(folder) / "lab", mode, owner_pid=os.getpid()).keep()
+        running = lab.up(Path(folder) / "lab", mode, owner_pid=os.getpid(), regions=options.regions).keep()
         try:
             make_ready(running)
             prepare(running)
@@ -39,16 +39,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="how many histories")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one only")
+    parser.add_argument("--regions", type=int, default=len(lab.REGIONS), help="how many regions: 2 to 5")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each history")
     parser.add_argument("--shrink-seconds", type=float, default=300.0, help="how long to shrink a failing one")
-    return parser.parse_args()
+    found = parser.parse_args()
+    if found.mode == "pgsync" and found.regions != len(lab.REGIONS):
+        parser.error("a job of pgsync is between two regions: --mode pgsync takes --regions 2")
+    return found
 
 
 def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespace, jobs: Jobs | None) -> int:
     began = time.monotonic()
     outcomes: list[Outcome] = []
     for seed in seeds:
-        history = make(seed, options.rounds)
+        history = make(seed, options.rounds, running.names)
         outcome = play(running, history, jobs=jobs)
         outcomes.append(outcome)
         verdict = "proved" if not outcome.faults else "FAILED"
@@ -63,8 +67,9 @@ def _prove(running: lab.Lab, seeds: range | list[int], options: argparse.Namespa
     healed = sum(1 for outcome in outcomes if outcome.healed)
     writes, conflicts = sum(o.writes for o in outcomes), sum(o.conflicts for o in outcomes)
     print(
-        f"{len(outcomes)} histories proved in mode {options.mode}: {writes} acknowledged writes,"
-        f" {conflicts} conflicts, healing needed in {healed}, {time.monotonic() - began:.0f} s"
+        f"{len(outcomes)} histories of {options.regions} regions proved in mode {options.mode}:"
+        f" {writes} acknowledged writes, {conflicts} conflicts, healing needed in {healed},"
+        f" {time.monotonic() - began:.0f} s"
     )
     return 0
 
@@ -74,13 +79,14 @@ def _explain(
 ) -> None:
     for fault in outcome.faults:
         print(f"  {fault}")
-    print(f"  replay: make proof SEED={history.seed} MODE={options.mode} ROUNDS={options.rounds}", flush=True)
+    regions = "" if options.regions == len(lab.REGIONS) else f" REGIONS={options.regions}"
+    print(f"  replay: make proof SEED={history.seed} MODE={options.mode} ROUNDS={options.rounds}{regions}", flush=True)
     if options.shrink_seconds <= 0:
         return
     small = shrink(history, lambda h: bool(play(running, h, jobs=jobs).faults), seconds=options.shrink_seconds)
     print("  shrunk to:")
     for number, round_ in enumerate(small.rounds):
-        print(f"    round {number}: {round_.fault} {round_.region}")
+        print(f"    round {number}: {round_.fault} {round_.region} {' '.join(round_.apart)}")
         for region, transactions in round_.transactions.items():
             for transaction in transactions:
                 print(f"      {region}: {transaction}")

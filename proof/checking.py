@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from uuid import UUID
 
@@ -37,14 +38,12 @@ def everything(lab: Lab, promised: Mapping[str, Acknowledged], log_offsets: Mapp
     found += [f"{name} differs between the regions" for name in picture.different]
     status = read_status({region.name: region.admin_dsn for region in lab.regions})
     found += [f"stream: {finding}" for region in status.regions for finding in region.findings]
-    with (
-        connect(lab.region("cn").admin_dsn, autocommit=True) as cn,
-        connect(lab.region("global").admin_dsn, autocommit=True) as global_,
-    ):
-        for name, conn in (("cn", cn), ("global", global_)):
+    with ExitStack() as stack:
+        conns = {r.name: stack.enter_context(connect(r.admin_dsn, autocommit=True)) for r in lab.regions}
+        for name, conn in conns.items():
             tables = [t for t in read_tables(conn) if t.name in ACCOUNT_TABLES]
             found += [f"{name}: {fault}" for fault in constraints(conn, tables)]
-        found += lost((cn, global_), promised)
+        found += lost(conns.values(), promised)
     for region in lab.regions:
         found += [f"{region.name} log: {line}" for line in apply_errors(region.log_file, log_offsets[region.name])]
     return found

@@ -1,20 +1,21 @@
 """Random histories: pure, from a seed to rounds of operations and faults, so that one can be replayed and shrunk.
 
-Rows are named by small numbers and values are drawn from small pools, so that the two regions
+Rows are named by small numbers and values are drawn from small pools, so that the regions
 collide all the time. Whether an operation finds its row is for the database to say.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID, uuid5
 
+from accountdb.lab import REGIONS
+
 _NAMESPACE = UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 _USERS, _CHILDREN, _VALUES = 16, 14, 12
-REGIONS = ("cn", "global")
 
 
 class Kind(StrEnum):
@@ -73,12 +74,16 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Round:
-    """A fault, then the transactions of both regions, which run at the same time."""
+    """A fault, then the transactions of all regions, which run at the same time.
+
+    ``apart`` is whose links a cut is of: one region's, those between two, or (none) all. Of two regions it is all.
+    """
 
     fault: Fault
     region: str
     minutes: int
     transactions: dict[str, tuple[Transaction, ...]]
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class History:
     rounds: tuple[Round, ...]
 
     def key(self, kind: str, number: int) -> UUID:
-        """The uuid of row ``number`` of a table: the same in both regions and in every replay."""
+        """The uuid of row ``number`` of a table: the same in all regions and in every replay."""
         return uuid5(_NAMESPACE, f"{self.seed}/{kind}/{number}")
 
 
@@ -123,19 +128,22 @@ _FAULTS = {
 }
 
 
-def make(seed: int, rounds: int = 10) -> History:
-    """The history of ``seed``."""
+def make(seed: int, rounds: int = 10, regions: Sequence[str] = REGIONS) -> History:
+    """The history of ``seed`` for so many rounds and these regions."""
     rng = random.Random(seed)
     numbers = iter(range(1, 1_000_000)).__next__
-    return History(seed, tuple(_round(rng, numbers, first=position == 0) for position in range(rounds)))
+    return History(seed, tuple(_round(rng, numbers, regions, first=position == 0) for position in range(rounds)))
 
 
-def _round(rng: random.Random, number: Callable[[], int], *, first: bool) -> Round:
+def _round(rng: random.Random, number: Callable[[], int], regions: Sequence[str], *, first: bool) -> Round:
     fault = Fault.NONE if first else rng.choices(list(_FAULTS), list(_FAULTS.values()))[0]
     transactions = {
-        region: tuple(_transaction(rng, number, first=first) for _ in range(rng.randint(3, 14))) for region in REGIONS
+        region: tuple(_transaction(rng, number, first=first) for _ in range(rng.randint(3, 14))) for region in regions
     }
-    return Round(fault, rng.choice(REGIONS), rng.choice((-5, -2, 2, 5)), transactions)
+    region, minutes = rng.choice(regions), rng.choice((-5, -2, 2, 5))
+    # Of two regions there is one link, and nothing to draw.
+    apart = tuple(rng.sample(regions, rng.choice((0, 1, 1, 2, 2)))) if len(regions) > len(REGIONS) else ()
+    return Round(fault, region, minutes, transactions, apart)
 
 
 def _transaction(rng: random.Random, number: Callable[[], int], *, first: bool) -> Transaction:

@@ -1,4 +1,4 @@
-"""Playing one history on a lab: both regions at once, faults in between, then heal and check."""
+"""Playing one history on a lab: all regions at once, faults in between, then heal and check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accountdb.replication.drain import run_dry
 from accountdb.setup import join
 from accountdb.setup.merging import heal_regions
 from proof import checking
-from proof.history import REGIONS, Fault, History, Round
+from proof.history import Fault, History, Round
 from proof.jobs import Jobs
 from proof.writing import Acknowledged, Player
 
@@ -107,7 +107,7 @@ def play(lab: Lab, history: History, *, patience_s: float = PATIENCE_S, jobs: Jo
 def _round(lab: Lab, round_: Round, players: dict[str, Player]) -> None:
     _fault(lab, round_, players)
     # The writer of a paused server would wait with it.
-    writing = [name for name in REGIONS if not (round_.fault is Fault.PAUSE and name == round_.region)]
+    writing = [name for name in players if not (round_.fault is Fault.PAUSE and name == round_.region)]
     threads = [
         threading.Thread(target=players[name].play, args=(round_.transactions.get(name, ()),), daemon=True)
         for name in writing
@@ -126,9 +126,9 @@ def _round(lab: Lab, round_: Round, players: dict[str, Player]) -> None:
 def _fault(lab: Lab, round_: Round, players: dict[str, Player]) -> None:
     match round_.fault:
         case Fault.CUT:
-            lab.cut()
+            lab.cut(*round_.apart)
         case Fault.HANG:
-            lab.cut(hang=True)
+            lab.cut(*round_.apart, hang=True)
         case Fault.HEAL:
             lab.heal()
             _resume(lab)
@@ -190,7 +190,7 @@ def _settle(lab: Lab, patience_s: float) -> tuple[list[str], int]:
 
 
 def quiet(lab: Lab, patience_s: float) -> bool:
-    """Wait until each region has confirmed all that the other had written; nudge what stays behind."""
+    """Wait until each region has confirmed all that the others had written; nudge what stays behind."""
     deadline = time.monotonic() + patience_s
     with contextlib.ExitStack() as stack:
         providers: dict[str, Connection] = {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from proof.history import REGIONS, History, Round
+from proof.history import History, Round
 
 
 def shrink(history: History, fails: Callable[[History], bool], *, seconds: float = 300.0) -> History:
@@ -37,8 +37,7 @@ def _smaller(history: History) -> Iterator[History]:
             yield replace(history, rounds=rounds[:start] + rounds[start + size :])
         size //= 2
     for position, round_ in enumerate(rounds):
-        for region in REGIONS:
-            transactions = round_.transactions.get(region, ())
+        for region, transactions in round_.transactions.items():
             size = (len(transactions) + 1) // 2
             while size >= 1:
                 for start in range(0, len(transactions), size):

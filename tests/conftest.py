@@ -73,23 +73,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-def make_lab(folder: Path, mode: Mode, settings: dict[str, str] | None = None) -> Lab:
+def make_lab(folder: Path, mode: Mode, settings: dict[str, str] | None = None, regions: int = 2) -> Lab:
     """A lab that is gone with this process, also when it is killed."""
-    return lab.up(folder, mode, owner_pid=os.getpid(), settings=settings).keep()
+    return lab.up(folder, mode, owner_pid=os.getpid(), settings=settings, regions=regions).keep()
 
 
 class Labs:
     """Labs that are made when they are first asked for, one of a mode, and stay until they are closed."""
 
-    def __init__(self, folders: pytest.TempPathFactory, name: str, prepare: Callable[[Lab], None]) -> None:
+    def __init__(
+        self, folders: pytest.TempPathFactory, name: str, prepare: Callable[[Lab], None], regions: int = 2
+    ) -> None:
         """``prepare`` is done to each new one."""
-        self._folders, self._name, self._prepare = folders, name, prepare
+        self._folders, self._name, self._prepare, self._regions = folders, name, prepare, regions
         self._made: dict[Mode, Lab] = {}
 
     def of(self, mode: Mode) -> Lab:
         """The one of this mode."""
         if mode not in self._made:
-            self._made[mode] = make_lab(self._folders.mktemp(f"{self._name}-{mode}") / "lab", mode)
+            folder = self._folders.mktemp(f"{self._name}-{mode}") / "lab"
+            self._made[mode] = make_lab(folder, mode, regions=self._regions)
             self._prepare(self._made[mode])
         return self._made[mode]
 
@@ -122,7 +125,8 @@ def words_and_environment(
     program: str, arguments: Iterable[str], env: Mapping[str, str] | None
 ) -> tuple[list[str], dict[str, str]]:
     """A console script with its arguments, and its environment. The regions of this shell are not passed on."""
-    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in ("DB_URL", "REPLICATION_MODE")}
+    regions = ("DB_URL", "REPLICATION_MODE", "ACCOUNTDB_REGIONS")
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("DSN") and k not in regions}
     return [str(BIN / program), *arguments], {**clean, **(env or {})}
 
 

@@ -10,7 +10,8 @@ import pytest
 from accountdb.contract.row_contract import ACCOUNT_TABLES
 from accountdb.lab import Lab
 from accountdb.setup.ready import make_ready
-from tests.conftest import Labs, migratectl, run_sql
+from tests.acceptance.joining import healthy, join
+from tests.conftest import Labs, eventually, migratectl, run_sql
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +61,13 @@ def apart(plain_lab: Lab) -> Iterator[Lab]:
             "SET session_replication_role = replica; SET accountdb.allow_truncate = on;"
             f" TRUNCATE {', '.join(ACCOUNT_TABLES)}, accountdb.tombstone, accountdb.conflict, accountdb.resolution",
         )
+
+
+@pytest.fixture
+def joined(apart: Lab) -> Lab:
+    """Two regions that follow each other; left again and emptied after the test."""
+    for name in ("cn", "global"):
+        found = join(apart, name)
+        assert found.returncode == 0, found.stderr
+    eventually(lambda: healthy(apart))
+    return apart

@@ -10,22 +10,13 @@ import pytest
 from accountdb.lab import Lab
 from accountdb.pg.connect import connect
 from accountdb.replication.engine import standing
-from tests.acceptance.joining import OTHER, exchange, healthy, join
+from tests.acceptance.joining import OTHER, exchange, join
 from tests.conftest import eventually, migratectl, rows, run_sql, value
 
 ORIGINS = "SELECT roname FROM pg_replication_origin"
 SLOTS = "SELECT slot_name FROM pg_replication_slots"
-GUARDS = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'accountdb_%%' AND NOT tgisinternal AND tgrelid::regclass::text NOT LIKE 'accountdb.%%'"
+GUARDS = "SELECT count(*) FROM pg_trigger WHERE tgname ~ '^accountdb_'"
 FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'accountdb'::regnamespace AND proname ~ '^(guard|bury)_'"
-
-
-@pytest.fixture
-def joined(apart: Lab) -> Lab:
-    """Two regions that follow each other."""
-    for name in ("cn", "global"):
-        assert join(apart, name).returncode == 0
-    eventually(lambda: healthy(apart))
-    return apart
 
 
 def offers(lab: Lab, name: str) -> bool:

@@ -21,15 +21,6 @@ from tests.conftest import eventually, migratectl, rows, run_sql, value
 MISSED = "INSERT INTO users (username, password, email) VALUES (%s, 'x', %s)"
 
 
-@pytest.fixture
-def joined(apart: Lab) -> Lab:
-    """Two regions that follow each other."""
-    for name in ("cn", "global"):
-        assert join(apart, name).returncode == 0
-    eventually(lambda: healthy(apart))
-    return apart
-
-
 @contextmanager
 def users_write(lab: Lab) -> Iterator[list[str]]:
     """New users in both regions until the end; yields the names of those that were acknowledged."""
@@ -141,10 +132,9 @@ def test_an_ordinary_role_names_the_provider(apart: Lab) -> None:
         assert done.returncode == 0, done.stderr
     eventually(lambda: healthy(apart))
     cn, other = apart.region("cn"), apart.region("global")
-    run_sql(other.admin_dsn, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
-    eventually(
-        lambda: run_sql(other.admin_dsn, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots") or True
-    )
+    assert migratectl("region", "pause", "--dsn", cn.admin_dsn).returncode == 0
+    drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active"
+    eventually(lambda: rows(other.admin_dsn, drop))
     run_sql(other.app_dsn, MISSED, "missed", None)
     alone = migratectl("region", "resync", "--dsn", cn.app_dsn)
     assert alone.returncode == 2

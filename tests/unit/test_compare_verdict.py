@@ -204,8 +204,8 @@ def test_the_winner_is_told_with_the_first_rule_that_decides(
     a: Copy | None, b: Copy | None, dead: list[int], expected: tuple[str | None, str]
 ) -> None:
     lives = {NOON + timedelta(days=life): None for life in dead}
-    assert winner(NAMES, a, b, lives) == expected
-    told, why = winner(NAMES[::-1], b, a, lives)
+    assert winner(NAMES, (a, b), lives) == expected
+    told, why = winner(NAMES[::-1], (b, a), lives)
     assert (told, why) == expected
 
 

@@ -50,6 +50,7 @@ def verify(
     dsn: options.Dsn = None,
     cn: options.CnDsn = None,
     global_: options.GlobalDsn = None,
+    node: options.Nodes = None,
     schema: Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="Another schema than ours.")] = None,
     ignore: Ignore = None,
     json: options.Json = False,
@@ -57,7 +58,7 @@ def verify(
     """Compare the structure with the canonical schema; exit status 1 when something differs."""
     from accountdb.setup.checking import verify as compare
 
-    found = compare(options.some(dsn, cn, global_), schema, ignore)
+    found = compare(options.some(dsn, cn, global_, node), schema, ignore)
     _show(found, json=json)
     return 0 if found.clean else 1
 

@@ -17,6 +17,7 @@ def clean(
     dsn: options.Dsn = None,
     cn: options.CnDsn = None,
     global_: options.GlobalDsn = None,
+    node: options.Nodes = None,
     slot: Annotated[
         list[str] | None,
         typer.Option("--slot", metavar="NAME", help="An inactive replication slot that goes, whoever made it."),
@@ -29,7 +30,7 @@ def clean(
     Removes no table, column, view or sequence, and no row of yours.
     """
     found = run.clean(
-        options.some(dsn, cn, global_),
+        options.some(dsn, cn, global_, node),
         confirmed=yes,
         slots=tuple(slot or ()),
         on_found=lambda plan: None if json else _show(plan),

@@ -60,8 +60,8 @@ def diff(
     ] = None,
     json: options.Json = False,
 ) -> int:
-    """Compare the data of two regions; exit status 1 when a row differs."""
-    regions = two(options.regions(cn, global_, node), "diff")
+    """Compare the data of two regions or more; exit status 1 when a row differs."""
+    regions = options.regions(cn, global_, node)
     chosen = Options(
         tables=tuple(table or ()),
         exclude=tuple(exclude or ()),
@@ -92,9 +92,12 @@ def _told(regions: dict[str, str], chosen: Options, tell: Callable[[Finding], No
 
 
 def two(regions: dict[str, str], command: str) -> dict[str, str]:
-    """Exactly two regions. Raises UsageError."""
+    """Exactly two regions, for what is done to a pair. Raises UsageError."""
     if len(regions) != 2:
-        raise UsageError(f"{command} takes two regions, {len(regions)} given", hint="--cn DSN --global DSN")
+        raise UsageError(
+            f"{command} takes two regions, {len(regions)} given",
+            hint="a pair at a time: --node NAME=DSN --node OTHER=DSN",
+        )
     return regions
 
 
@@ -112,12 +115,12 @@ def _equal(found: tuple[TableResult, ...]) -> bool:
 def tell_row(row: Finding) -> None:
     """One row that differs, on a line."""
     key = " ".join(f"{printable(name)}={_plain(text)}" for name, text in row.key.items())
-    if len(row.regions) > 1:
+    if row.values:
         differs = f"differs in {', '.join(_values(name, texts) for name, texts in row.values.items())};"
         stands = f" {row.winner} wins:" if row.winner else ""
         why = f"{differs}{stands} {row.why}"
     else:
-        only = f"only in {row.regions[0]}"
+        only = f"only in {', '.join(row.regions)}"
         why = only if row.why == only else f"{only}; {row.why}"
     output.say(f"{printable(row.table)} {key} {printable(why)}")
 

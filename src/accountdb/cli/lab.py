@@ -1,4 +1,4 @@
-"""migratectl lab: two throw-away regions on this machine."""
+"""migratectl lab: throw-away regions on this machine, two or more."""
 
 from __future__ import annotations
 
@@ -13,11 +13,22 @@ from accountdb.cli import options
 from accountdb.render import output
 from accountdb.setup.ready import make_ready
 
-app = typer.Typer(help="Two throw-away regions on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Throw-away regions on this machine: two, or up to five.", no_args_is_help=True)
 
 Dir = Annotated[
     Path | None,
     typer.Option("--dir", envvar="ACCOUNTDB_LAB_DIR", metavar="DIR", help="The lab's folder.", show_default=False),
+]
+
+
+Between = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--region",
+        metavar="REGION",
+        help="Only the links of this region; given twice, only the link between the two.",
+        show_default=False,
+    ),
 ]
 
 
@@ -29,13 +40,18 @@ def up(
     owner_pid: Annotated[
         int | None, typer.Option("--owner-pid", metavar="PID", help="End the lab when this process ends.")
     ] = None,
+    regions: Annotated[
+        int | None,
+        typer.Option("--regions", metavar="N", help="How many: 2 (the default) to 5.", show_default=False),
+    ] = None,
     bin_dir: Annotated[
         Path | None, typer.Option("--bin-dir", metavar="DIR", help="The programs of another PostgreSQL.")
     ] = None,
 ) -> int:
-    """Start two servers, each with an empty database ``account``."""
+    """Start two servers or more, each with an empty database ``account``."""
     chosen = lab.mode_of(options.mode(mode).value)
-    with lab.up(directory, chosen, owner_pid=owner_pid, bin_dir=bin_dir, on_progress=output.tell) as pending:
+    starting = lab.up(directory, chosen, owner_pid=owner_pid, bin_dir=bin_dir, regions=regions, on_progress=output.tell)
+    with starting as pending:
         if ready:
             make_ready(pending.lab, output.tell)
         running = pending.keep()
@@ -61,7 +77,7 @@ def down(directory: Dir = None) -> int:
 
 @app.command()
 def status(directory: Dir = None, json: options.Json = False) -> int:
-    """The state of both servers and of the link; exit status 1 unless all of it works."""
+    """The state of the servers and of the links between them; exit status 1 unless all of it works."""
     found = lab.find(directory).status()
     if json:
         output.say(output.as_json(found))
@@ -69,6 +85,8 @@ def status(directory: Dir = None, json: options.Json = False) -> int:
         output.say(f"mode {found.mode}, PostgreSQL {found.server_version}, link {found.link}")
         for region in found.regions:
             output.say(f"{region.name}: {region.server}, port {region.port}, link port {region.link_port}")
+        for (one, other), state in found.between().items() if found.link == "partly" else ():
+            output.say(f"link between {one} and {other}: {state}")
     return 0 if found.link == "up" and all(r.server == "running" for r in found.regions) else 1
 
 
@@ -83,17 +101,18 @@ def env(directory: Dir = None) -> int:
 @app.command()
 def cut(
     directory: Dir = None,
+    region: Between = None,
     hang: Annotated[
         bool, typer.Option("--hang", help="Let connections stand and pass nothing, as a firewall does.")
     ] = False,
 ) -> int:
-    """Cut the link between the two regions; clients of each region are not touched."""
-    output.tell(f"link: {lab.find(directory).cut(hang=hang).link}")
+    """Cut the links between the regions; clients of each region are not touched."""
+    output.tell(f"link: {lab.find(directory).cut(*region or (), hang=hang).link}")
     return 0
 
 
 @app.command()
-def heal(directory: Dir = None) -> int:
-    """Let the link work again."""
-    output.tell(f"link: {lab.find(directory).heal().link}")
+def heal(directory: Dir = None, region: Between = None) -> int:
+    """Let the links work again."""
+    output.tell(f"link: {lab.find(directory).heal(*region or ()).link}")
     return 0

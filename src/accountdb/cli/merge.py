@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options
-from accountdb.cli.diff import Exclude, Jobs, Settle, Tables, tell_row, two
+from accountdb.cli.diff import Exclude, Jobs, Settle, Tables, tell_row
 from accountdb.errors import Refused, UsageError
 from accountdb.health.status import read_status
 from accountdb.merge.heal import HealReport
@@ -48,8 +48,8 @@ def merge(
     watch: Annotated[bool, typer.Option("--watch", help="Again every 10 seconds, until Ctrl-C.")] = False,
     json: options.Json = False,
 ) -> int:
-    """Make two regions hold the same rows by the row order; exit status 1 when some still differ."""
-    regions = two(options.regions(cn, global_, node), "merge")
+    """Make two regions or more hold the same rows by the row order; exit status 1 when some still differ."""
+    regions = options.regions(cn, global_, node)
     if recent and (table or exclude or plan or undo):
         raise UsageError("--recent takes no --table, --exclude, --plan or --undo", hint="leave out --recent")
     if plan and (undo or watch):
@@ -91,7 +91,7 @@ def _tell_counts(tables: Mapping[str, Mapping[str, Counts]], names: tuple[str, .
         [table, name, str(counts[name].inserted), str(counts[name].updated), str(counts[name].deleted)]
         for table, counts in tables.items()
         for name in names
-        if counts[name].total
+        if name in counts and counts[name].total
     ]
     output.table("", ["table", "region", "insert", "update", "delete"], rows)
 
@@ -128,6 +128,8 @@ def tell_receipt(names: tuple[str, ...], receipt: Receipt) -> None:
         output.tell(f"{receipt.healed} conflicts closed: their rows stand now")
     if receipt.undo and wrote:
         output.tell(f"hint: migratectl undo {receipt.undo} takes it back; the file holds secrets")
+    if receipt.unproved:
+        output.tell(f"not looked at again after the last change: {', '.join(receipt.unproved)}")
     if changing:
         output.tell(f"{changing} rows are being written all the time")
     if receipt.withheld:
@@ -165,7 +167,7 @@ def undo(
     json: options.Json = False,
 ) -> int:
     """Take a merge back; exit status 1 when rows had been changed since, and were left as they are."""
-    regions = two(options.regions(cn, global_, node), "undo")
+    regions = options.regions(cn, global_, node)
     found = undo_merge(regions, file)
     if json:
         output.say(output.as_json(found))

@@ -12,6 +12,8 @@ from accountdb.errors import UsageError
 from accountdb.pg import dsn as dsns
 from accountdb.replication.model import Mode
 
+REGIONS = "ACCOUNTDB_REGIONS"
+
 Dsn = Annotated[
     str | None,
     typer.Option("--dsn", metavar="DSN", help="The database: a libpq URL or key=value string. [env: DB_URL]"),
@@ -47,7 +49,11 @@ def one(dsn: str | None) -> str:
 
 
 def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *, least: int = 2) -> dict[str, str]:
-    """The regions of a command on several, by name: ``--node`` where given, else ``--cn``, ``--global``."""
+    """The regions of a command on several, by name: ``--node`` where given, else ``--cn``, ``--global``.
+
+    Where none of them is given the environment names the regions: ACCOUNTDB_REGIONS, with the DSN of each in a
+    variable of its own (``eu`` in EU_DSN), else CN_DSN and GLOBAL_DSN.
+    """
     found: dict[str, str] = {}
     for entry in nodes or ():
         name, separator, dsn = entry.partition("=")
@@ -56,7 +62,9 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
         if name in found:
             raise UsageError(f"--node names {name} twice", hint="each region once: --node NAME=DSN --node OTHER=DSN")
         found[name] = dsn
-    if not nodes:
+    if not (nodes or cn or global_) and os.environ.get(REGIONS):
+        found = _of_environment(os.environ[REGIONS])
+    elif not nodes:
         named = (("cn", cn or os.environ.get("CN_DSN")), ("global", global_ or os.environ.get("GLOBAL_DSN")))
         found = {name: dsn for name, dsn in named if dsn}
     if len(found) < least:
@@ -69,15 +77,28 @@ def regions(cn: str | None, global_: str | None, nodes: Sequence[str] | None, *,
     return found
 
 
+def _of_environment(names: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names.replace(",", " ").split():
+        variable = dsns.variable(name).strip('"$')
+        if not os.environ.get(variable):
+            raise UsageError(
+                f"{REGIONS} names {name}, and {variable} is not set",
+                hint=f"export {variable}=DSN, or --node {name}=DSN",
+            )
+        found[name] = os.environ[variable]
+    return found
+
+
 def some(dsn: str | None, cn: str | None, global_: str | None, nodes: Sequence[str] | None = None) -> dict[str, str]:
-    """The one region of ``--dsn``, else those of ``--node``, else the two of ``--cn`` and ``--global``.
+    """The one region of ``--dsn``, else those of ``--node``, else those of ``--cn`` and ``--global``.
 
     What is on the command line comes before the environment, and there DB_URL before the two.
     """
     if nodes and not dsn:
         return regions(None, None, nodes)
     two = cn or global_ or not os.environ.get("DB_URL")
-    if not dsn and two and (cn or global_ or os.environ.get("CN_DSN") or os.environ.get("GLOBAL_DSN")):
+    if not dsn and two and (cn or global_ or any(map(os.environ.get, (REGIONS, "CN_DSN", "GLOBAL_DSN")))):
         return regions(cn, global_, None)
     return {"": one(dsn)}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from accountdb.catalog.secrets import declared_secrets
 from accountdb.catalog.tables import Column
@@ -16,8 +17,9 @@ from accountdb.compare.model import Finding, Key, Options, Pair, Parts, Shape, T
 from accountdb.compare.parts import measure, read_parts
 from accountdb.compare.rows import differing_rows
 from accountdb.compare.session import FILE, Region, at_one_snapshot, check_distinct, open_region, together
-from accountdb.compare.shapes import negotiate, shapes
+from accountdb.compare.shapes import common, negotiate, shapes
 from accountdb.compare.spool import Spool
+from accountdb.compare.told import Told
 from accountdb.compare.verdict import Verdict, judge, winner
 from accountdb.contract.masking import MASK, Secrets, printable, union
 from accountdb.sql import block
@@ -41,36 +43,61 @@ class Comparison:
     kind: HashKind
     secrets: Secrets = field(repr=False)
     policy: bool
-    """Whether both can tell a row's fate: accountdb is there, and this role may use it."""
+    """Whether all can tell a row's fate: accountdb is there, and this role may use it."""
+    others: tuple[Region, ...] = ()
+    """More regions that are compared, each in a pair of its own. What is said of a row is said of all."""
 
     @property
     def names(self) -> tuple[str, str]:
         """Both regions' names."""
         return self.a.name, self.b.name
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All of them: a, b, then the others."""
+        return self.a, self.b, *self.others
+
     def looker(self, shape: Shape) -> Looker:
         """Looks at rows of one table as they are now."""
-        return Looker(self.a, self.b, shape, self.kind)
+        return Looker(self.a, self.b, shape, self.kind, self.others)
 
 
 @contextmanager
-def comparison(dsns: dict[str, str], options: Options, *, connections: int = 1) -> Iterator[Comparison]:
+def comparison(dsns: Mapping[str, str], options: Options, *, connections: int = 1) -> Iterator[Comparison]:
     """Connect to two regions and check that they can be compared, before a row is read.
 
     Raises UsageError and Refused for what is wrong with the request, ConnectError for a region that
     does not answer.
+    """
+    with comparisons(dsns, options, connections=connections) as (found,):
+        yield found
+
+
+@contextmanager
+def comparisons(dsns: Mapping[str, str], options: Options, *, connections: int = 1) -> Iterator[tuple[Comparison, ...]]:
+    """The same for two regions or more: the first one with each of the others, which is enough.
+
+    Where the first one is equal to each of them, they are equal to each other.
     """
     with ExitStack() as stack:
 
         def opened(name: str) -> Region:
             return stack.enter_context(open_region(name, dsns[name], connections))
 
-        a, b = together(opened, dsns)
-        check_distinct(a, b)
-        kind = negotiate(a, b, options.hash_kind)
-        found = shapes(a, b, options)
-        secrets = union(together(_secrets, (a, b)))
-        yield Comparison(a, b, found, kind, secrets, all(together(_policy, (a, b))))
+        regions = together(opened, dsns)
+        for one, other in combinations(regions, 2):
+            check_distinct(one, other)
+        first, *rest = regions
+        # One hash for all: what is not hashed alike in two of them is hashed in the careful way everywhere.
+        kinds = {negotiate(first, other, options.hash_kind) for other in rest}
+        kind = kinds.pop() if len(kinds) == 1 else HashKind.SHA256
+        tables = common([shapes(first, other, options) for other in rest])
+        secrets = union(together(_secrets, regions))
+        policy = all(together(_policy, regions))
+        yield tuple(
+            Comparison(first, b, tables, kind, secrets, policy, tuple(one for one in rest if one is not b))
+            for b in rest
+        )
 
 
 def _secrets(region: Region) -> dict[tuple[str, str], frozenset[str]]:
@@ -96,24 +123,50 @@ def diff(
     ``wait`` is called between two looks at the rows that differed in the first one, so that what is
     under way is not called a difference. Memory does not grow with the number of differences.
     """
+    return diff_all([found], options, wait, tell, watch)
+
+
+def diff_all(
+    pairs: Sequence[Comparison],
+    options: Options,
+    wait: Wait,
+    tell: Callable[[Finding], None],
+    watch: Watch | None = None,
+) -> tuple[TableResult, ...]:
+    """The same for the pairs of ``comparisons``. A row that differs is told once, with all regions that have it."""
     watch = watch or Unwatched()
-    rows: dict[str, dict[str, int]] = {}
-    with ExitStack() as stack:
-        seen: dict[str, Spool[Seen]] = {}
-        with first_look(found, options.jobs) as look:
+    results: dict[str, TableResult] = {}
+    told = {shape.title: Told() for shape in pairs[0].shapes}
+    for found in pairs:
+        with ExitStack() as stack:
+            seen, rows = _seen(found, options, watch, stack)
+            changing = settle(found, options.settle_s or 0.0, seen, wait, watch, stack)
             for shape in found.shapes:
-                watch.stage(printable(shape.title), look.estimate(shape))
-                parts = look.parts(shape, options.where, watch)
-                rows[shape.title] = dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True))
-                spool = stack.enter_context(closing(Spool[Seen]()))
-                for pair in look.rows(shape, parts, options.where):
-                    spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
-                seen[shape.title] = spool
-        changing = settle(found, options.settle_s or 0.0, seen, wait, watch, stack)
-        return tuple(
-            _tell_table(found, shape, seen[shape.title], rows[shape.title], changing[shape.title], tell)
-            for shape in found.shapes
-        )
+                title = shape.title
+                # Kept only for pairs that are still to come.
+                known, new = told[title], Told() if found is not pairs[-1] else None
+                one = _tell_table(found, shape, seen[title], rows[title], changing[title], tell, (known, new))
+                results[title] = results[title].with_more(one) if title in results else one
+                told[title] = known.with_more(new) if new else known
+    return tuple(results.values())
+
+
+def _seen(
+    found: Comparison, options: Options, watch: Watch, stack: ExitStack
+) -> tuple[dict[str, Spool[Seen]], dict[str, dict[str, int]]]:
+    """The rows of two regions that differ in the first look, and how many rows there are, by table."""
+    rows: dict[str, dict[str, int]] = {}
+    seen: dict[str, Spool[Seen]] = {}
+    with first_look(found, options.jobs) as look:
+        for shape in found.shapes:
+            watch.stage(printable(shape.title), look.estimate(shape))
+            parts = look.parts(shape, options.where, watch)
+            rows[shape.title] = dict(zip(found.names, (parts.rows(parts.a), parts.rows(parts.b)), strict=True))
+            spool = stack.enter_context(closing(Spool[Seen]()))
+            for pair in look.rows(shape, parts, options.where):
+                spool.add((pair.key, unranked(pair.a), unranked(pair.b)))
+            seen[shape.title] = spool
+    return seen, rows
 
 
 @dataclass(frozen=True)
@@ -211,12 +264,15 @@ def _tell_table(
     rows: dict[str, int],
     changing: set[Key],
     tell: Callable[[Finding], None],
+    told: tuple[Told, Told | None],
 ) -> TableResult:
+    """``told`` are the rows that need not be told again, and where to keep those that are told now."""
     looker = found.looker(shape)
     differing = moving = 0
+    known, new = told
     for batch in spool.batches():
         for start in range(0, len(batch), BATCH):
-            keys = [row[0] for row in batch[start : start + BATCH]]
+            keys = [key for key, *_ in batch[start : start + BATCH] if key not in known]
             for finding, key in zip(describe(found, looker, keys), keys, strict=True):
                 if finding is None:
                     continue
@@ -224,6 +280,8 @@ def _tell_table(
                     moving += 1
                 else:
                     differing += 1
+                if new is not None:
+                    new.add(key)
                 tell(finding)
     return TableResult(shape.title, rows, differing, moving)
 
@@ -231,35 +289,42 @@ def _tell_table(
 def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Finding | None]:
     """What is to be said of some rows; None for those that are equal by now."""
     policy = found.policy and looker.shape.ordered
-    details = looker.details(keys, policy=policy)
-    dead = looker.dead(keys) if policy else {}
+    details = looker.whole(keys, policy=policy)
+    dead = looker.dead_anywhere(keys) if policy else {}
+    names = [region.name for region in found.regions]
     findings: list[Finding | None] = []
-    for key, (a, b) in zip(keys, details, strict=True):
-        if (a and a.hash) == (b and b.hash):
+    for key, row in zip(keys, details, strict=True):
+        held = {name: detail for name, detail in zip(names, row, strict=True) if detail}
+        alike = len({detail.hash for detail in held.values()}) < 2
+        if alike and len(held) in (0, len(names)):
             findings.append(None)
             continue
         who, why = None, _NO_POLICY if looker.shape.ordered else _NO_ORDER
         if policy:
-            copies = [detail.copy if detail else None for detail in (a, b)]
+            copies = [detail.copy if detail else None for detail in row]
             uuid = next(copy.uuid for copy in copies if copy)
-            who, why = winner(found.names, copies[0], copies[1], dead.get(uuid, {}))
-        elif a is None or b is None:
-            why = f"only in {found.names[0 if a else 1]}"
-        findings.append(_finding(found, looker.shape, key, a, b, who, why))
+            who, why = winner(names, copies, dead.get(uuid, {}))
+        elif alike:
+            why = f"only in {', '.join(held)}"
+        lacking = [name for name in names if name not in held]
+        if lacking and not alike:
+            why += f"; not in {', '.join(lacking)}"
+        findings.append(_finding(found, looker.shape, key, held, who, why))
     return findings
 
 
 def _finding(
-    found: Comparison, shape: Shape, key: Key, a: Detail | None, b: Detail | None, who: str | None, why: str
+    found: Comparison, shape: Shape, key: Key, held: Mapping[str, Detail], who: str | None, why: str
 ) -> Finding:
     values: dict[str, dict[str, str | None]] = {}
-    if a and b:
-        for column, *texts in zip(shape.columns, a.values, b.values, strict=True):
-            if texts[0] != texts[1]:
-                shown = [None if text is None else _masked(found, shape, column, text) for text in texts]
-                values[column.name] = dict(zip(found.names, shown, strict=True))
+    for position, column in enumerate(shape.columns):
+        texts = {name: detail.values[position] for name, detail in held.items()}
+        if len(set(texts.values())) > 1:
+            values[column.name] = {
+                name: None if text is None else _masked(found, shape, column, text) for name, text in texts.items()
+            }
     named = {column.name: _masked(found, shape, column, text) for column, text in zip(shape.key, key, strict=True)}
-    regions = tuple(name for name, detail in zip(found.names, (a, b), strict=True) if detail)
+    regions = tuple(held)
     return Finding(shape.title, named, regions, tuple(values), values, who, why)
 
 

@@ -48,22 +48,41 @@ class Detail:
 
 @dataclass(frozen=True)
 class Looker:
-    """Looks at rows of one table in two regions, whole, whatever condition brought them up."""
+    """Looks at rows of one table in two regions, whole, whatever condition brought them up.
+
+    ``others`` are more regions, which only ``whole`` and ``dead_anywhere`` look at.
+    """
 
     a: Region
     b: Region
     shape: Shape
     kind: HashKind
+    others: tuple[Region, ...] = ()
 
     def sights(self, keys: Sequence[Key]) -> list[tuple[Sight | None, Sight | None]]:
         """The rows as they are now, both regions at the same time."""
         more: sql.Composable = sql.SQL("")
         if self.shape.ordered:
             more = sql.SQL(", {}").format(_columns(_STAMP))
-        return self._both(keys, more, lambda row: Sight(row[0], _rank(row[1:]) if len(row) > 1 else None))
+        found = self._each(
+            (self.a, self.b), keys, more, lambda row: Sight(row[0], _rank(row[1:]) if len(row) > 1 else None)
+        )
+        return [(a, b) for a, b in found]
 
-    def details(self, keys: Sequence[Key], *, policy: bool = True) -> list[tuple[Detail | None, Detail | None]]:
-        """The rows whole. Without ``policy`` nothing of accountdb's own is used, and there is no copy to be ordered."""
+    def details(self, keys: Sequence[Key]) -> list[tuple[Detail | None, Detail | None]]:
+        """The rows whole."""
+        return [(a, b) for a, b in self._details((self.a, self.b), keys, policy=True)]
+
+    def whole(self, keys: Sequence[Key], *, policy: bool = True) -> list[tuple[Detail | None, ...]]:
+        """The same in every region: a, b, then the others.
+
+        Without ``policy`` nothing of accountdb's own is used, and there is no copy to be ordered.
+        """
+        return self._details((self.a, self.b, *self.others), keys, policy=policy)
+
+    def _details(
+        self, regions: Sequence[Region], keys: Sequence[Key], *, policy: bool
+    ) -> list[tuple[Detail | None, ...]]:
         texts = sql.SQL(", ").join(columns.as_text(column) for column in self.shape.columns)
         more: sql.Composable = sql.SQL(", ARRAY[{}]::text[]").format(texts)
         if self.shape.ordered and policy:
@@ -71,26 +90,36 @@ class Looker:
             more += sql.SQL(", t.uuid, t.created_at, {}, md5(accountdb.row_content(t.*, {})::text)").format(
                 _columns(_STAMP), doubled(generated)
             )
-        return self._both(keys, more, _detail)
+        return self._each(regions, keys, more, _detail)
 
     def dead(self, keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
         """The lives of these rows that have a tombstone in either region, with the row that each was merged into."""
+        return self._dead((self.a, self.b), keys)
+
+    def dead_anywhere(self, keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
+        """The same of all regions: what becomes of the rows once all are merged.
+
+        Not for what is done to two of them: what had happened in a third one before it deleted a row may not be here.
+        """
+        return self._dead((self.a, self.b, *self.others), keys)
+
+    def _dead(self, regions: Sequence[Region], keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
         found: defaultdict[UUID, dict[datetime, UUID | None]] = defaultdict(dict)
         values = {"schema": self.shape.schema, "table": self.shape.name, "keys": [UUID(key[0]) for key in keys]}
-        for region in (self.a, self.b):
+        for region in regions:
             with region.use() as conn:
                 for key, created_at, winner in conn.execute(block(FILE, "dead"), values):
                     found[key][created_at] = winner or found[key].get(created_at)
         return found
 
-    def _both(
-        self, keys: Sequence[Key], more: sql.Composable, made: Callable[[Sequence[Any]], T]
-    ) -> list[tuple[T | None, T | None]]:
+    def _each(
+        self, regions: Sequence[Region], keys: Sequence[Key], more: sql.Composable, made: Callable[[Sequence[Any]], T]
+    ) -> list[tuple[T | None, ...]]:
         texts = [list(texts) for texts in zip(*keys, strict=True)] or [[] for _ in self.shape.key]
-        with ThreadPoolExecutor(2) as pool:
-            work = [pool.submit(_rows, region, self._statement(region, more), texts) for region in (self.a, self.b)]
+        with ThreadPoolExecutor(len(regions)) as pool:
+            work = [pool.submit(_rows, region, self._statement(region, more), texts) for region in regions]
             found = [{n: made(rest) for n, *rest in future.result()} for future in work]
-        return [(found[0].get(n), found[1].get(n)) for n in range(1, len(keys) + 1)]
+        return [tuple(one.get(n) for one in found) for n in range(1, len(keys) + 1)]
 
     def _statement(self, region: Region, more: sql.Composable) -> sql.Composed:
         names = [f"k{n}" for n in range(len(self.shape.key))]

@@ -121,6 +121,12 @@ class TableResult:
         """Whether nothing differs."""
         return not self.differing and not self.changing
 
+    def with_more(self, other: TableResult) -> TableResult:
+        """The same table compared with one region more."""
+        return TableResult(
+            self.table, {**self.rows, **other.rows}, self.differing + other.differing, self.changing + other.changing
+        )
+
 
 class Watch(Protocol):
     """Who wants to know how far it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
@@ -50,6 +51,18 @@ def shapes(a: Region, b: Region, options: Options) -> tuple[Shape, ...]:
         for shape in found:
             _check_where(a, shape, options.where)
     return found
+
+
+def common(found: Sequence[Sequence[Shape]]) -> tuple[Shape, ...]:
+    """The shapes of one region with each of several others, as one for all of them. Pure."""
+    return tuple(
+        replace(
+            same[0],
+            ordered=all(shape.ordered for shape in same),
+            partitioned=frozenset().union(*(shape.partitioned for shape in same)),
+        )
+        for same in zip(*found, strict=True)
+    )
 
 
 def _check_where(region: Region, shape: Shape, where: str) -> None:

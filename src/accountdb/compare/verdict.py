@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from accountdb.compare.look import Sight
-from accountdb.contract.decide import Copy, decide
+from accountdb.contract.decide import Copy, standing
 
 _LONGEST = 60
 _BEFORE = 20
@@ -57,20 +57,24 @@ def _follows(now: Sight | None, before: Sight) -> bool:
 
 
 def winner(
-    names: tuple[str, str], a: Copy | None, b: Copy | None, dead: Mapping[datetime, UUID | None]
+    names: Sequence[str], copies: Sequence[Copy | None], dead: Mapping[datetime, UUID | None]
 ) -> tuple[str | None, str]:
-    """Which region's copy stands in the end (None: neither), and why, by the policy."""
-    decision = decide(a, b, dead)
-    result = decision.a.result
+    """Which region's copy stands in the end (None: none does), and why, by the policy.
+
+    Of several regions that have it the first is named; the reason is told against the greatest of the other copies.
+    """
+    result = standing(copies, dead)
     if result is None:
         return None, "deleted: a tombstone says so"
-    if a is None or b is None:
-        name = names[0] if a is not None else names[1]
-        return name, f"only in {name}"
-    if a.created_at in dead or b.created_at in dead:
-        return (names[0] if result == a else names[1]), "the other copy is of a row that was deleted"
-    name, other = names if result == a else names[::-1]
-    best, rest = (a.stamp, b.stamp) if result == a else (b.stamp, a.stamp)
+    holders = [name for name, copy in zip(names, copies, strict=True) if copy == result]
+    name = holders[0]
+    others = {copy: region for region, copy in zip(names, copies, strict=True) if copy not in (None, result)}
+    if not others:
+        return name, f"only in {', '.join(holders)}"
+    if any(copy is not None and copy.created_at in dead for copy in copies):
+        return name, "the other copy is of a row that was deleted"
+    second = max((copy for copy in others if copy is not None), key=lambda copy: copy.stamp.rank)
+    best, rest, other = result.stamp, second.stamp, others[second]
     if best.version != rest.version:
         return name, f"version {best.version} over {rest.version}"
     if best.updated_at != rest.updated_at:

@@ -70,6 +70,17 @@ class Conflict:
         return parsed(self.loser_text)
 
 
+@dataclass(frozen=True)
+class Head:
+    """What a list knows of an open conflict before it reads the rows. ``recorded_at`` is of whoever saw it first."""
+
+    id: UUID
+    kind: str
+    schema: str
+    table: str
+    recorded_at: datetime
+
+
 def parsed(text: str | None) -> Content | None:
     """A row out of its JSON text. For looking at: what is written back is the text, which loses no digit."""
     if text is None:

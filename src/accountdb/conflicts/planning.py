@@ -65,7 +65,7 @@ def claimed_index(conflict: Conflict, table: Table) -> UniqueIndex | None:
 def is_parked(conflict: Conflict, table: Table) -> bool:
     """Whether the loser was taken out whole, not only its value."""
     if conflict.kind != "unique_claim":
-        return conflict.kind in ("orphan", "unknown")
+        return conflict.kind in ("orphan", "unknown", "skipped")
     policy = {claim.index.name: claim.settlement for claim in claims(table)}
     return policy.get(conflict.detail or "", Settlement.PARK) is Settlement.PARK
 

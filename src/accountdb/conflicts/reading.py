@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from accountdb.conflicts.model import Conflict, Resolution, Sighting
+from accountdb.conflicts.model import Conflict, Head, Resolution, Sighting
 from accountdb.conflicts.regions import RECORD, Region, Regions
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.sql import block
@@ -48,6 +49,37 @@ def find(regions: Regions, prefix: str) -> Conflict:
             hint="write more of the id",
         )
     return found[0]
+
+
+def open_heads(regions: Regions) -> tuple[Head, ...]:
+    """The conflicts that wait for a person, oldest first, without their rows: there may be many."""
+    heads: dict[UUID, Head] = {}
+    for region in regions.answering:
+        for row in region.conn.execute(block(RECORD, "open_heads")):
+            head = Head(*row)
+            known = heads.get(head.id)
+            if known is None or head.recorded_at < known.recorded_at:
+                heads[head.id] = head
+    # A resolution may stand in one region and be on its way to the other.
+    resolved = _resolutions(regions, heads)
+    waiting = (head for head in heads.values() if head.id not in resolved)
+    return tuple(sorted(waiting, key=lambda head: (head.recorded_at, head.id.int)))
+
+
+def of_ids(regions: Regions, ids: Sequence[UUID]) -> tuple[Conflict, ...]:
+    """The conflicts with these ids that are there, in this order."""
+    found = {c.id: c for c in _everywhere(regions, "of_ids", {"ids": list(ids)})} if ids else {}
+    return tuple(found[key] for key in ids if key in found)
+
+
+def newest(regions: Regions, most: int) -> tuple[Conflict, ...]:
+    """The last conflicts, open and settled, newest first."""
+    seen: dict[UUID, datetime] = {}
+    for region in regions.answering:
+        for key, recorded_at in region.conn.execute(block(RECORD, "newest"), {"most": most}):
+            seen[key] = min(recorded_at, seen.get(key, recorded_at))
+    ids = sorted(seen, key=lambda key: (seen[key], key.int), reverse=True)
+    return of_ids(regions, ids[:most])
 
 
 def of_row(regions: Regions, name: tuple[str, str], key: UUID) -> tuple[Conflict, ...]:

@@ -42,11 +42,16 @@ class Now:
 
 @dataclass(frozen=True)
 class Way:
-    """One way of resolving, and what it would do now. ``possible`` is False where the state does not allow it."""
+    """One way of resolving, and what it would do now. ``possible`` is False where the state does not allow it.
+
+    ``columns`` are those that SET is about: one of them gets a value.
+    """
 
     option: str
     possible: bool
     effect: str
+    action: Action = Action.DISMISS
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,7 @@ def _ways(regions: Regions, conflict: Conflict) -> tuple[Way, ...]:
 def _set_way(regions: Regions, conflict: Conflict, table: Table) -> Way:
     about = planning.contested(conflict, table) or ("COLUMN",)
     option = f"--set {about[0]}=VALUE"
+    columns = planning.contested(conflict, table)
     who = words.label(table, conflict.loser, Names(regions.secrets), conflict.name)
     stands = any(
         conflict.row_key in rows.copies(region, shape, [conflict.row_key])
@@ -185,10 +191,10 @@ def _set_way(regions: Regions, conflict: Conflict, table: Table) -> Way:
         if (shape := region.table(conflict.name))
     )
     if stands and not planning.is_parked(conflict, table):
-        return Way(option, True, f"gives {who} that value; nothing else of it changes")
+        return Way(option, True, f"gives {who} that value; nothing else of it changes", Action.SET, columns)
     if planning.is_parked(conflict, table) and conflict.loser_text:
-        return Way(option, True, f"brings {who} back with that value, and all else as it was")
-    return Way(option, False, f"{who} is not there any more")
+        return Way(option, True, f"brings {who} back with that value, and all else as it was", Action.SET, columns)
+    return Way(option, False, f"{who} is not there any more", Action.SET, columns)
 
 
 def _merge_way(regions: Regions, conflict: Conflict) -> Way:
@@ -196,8 +202,8 @@ def _merge_way(regions: Regions, conflict: Conflict) -> Way:
     try:
         plan = resolving.plan(regions, conflict, Request(Action.MERGE))
     except AccountdbError as error:
-        return Way(option, False, error.message)
-    return Way(option, True, summary(regions, plan))
+        return Way(option, False, error.message, Action.MERGE)
+    return Way(option, True, summary(regions, plan), Action.MERGE)
 
 
 def summary(regions: Regions, plan: Plan) -> str:

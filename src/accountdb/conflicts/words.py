@@ -19,6 +19,7 @@ KINDS = {
     "child_of_deleted": "deleted along with its account",
     "orphan": "its account is not here",
     "unknown": "a change that could not be applied",
+    "skipped": "a change that a person skipped",
     "merged": "merged into another by a person",
 }
 _NAMES = ("username", "email", "name")
@@ -96,6 +97,7 @@ def sentence(conflict: Conflict, table: Table | None, names: Names) -> str:
         "child_of_deleted": f"{loser} went with the account that it belonged to",
         "orphan": f"{loser} names a row that is not here ({lost or conflict.detail}) and is kept aside",
         "unknown": f"a change of {loser} is kept aside: {detail(conflict, secrets) or 'no reason recorded'}",
+        "skipped": f"a change of {loser} was skipped: {detail(conflict, secrets) or 'no reason recorded'}",
         "merged": f"{loser} became one with {winner}",
     }
     return texts.get(conflict.kind, f"{loser}: {conflict.rule}")

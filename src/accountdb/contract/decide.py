@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -69,9 +69,19 @@ def decide(a: Copy | None, b: Copy | None, dead: Mapping[datetime, UUID | None])
     ``dead`` are the lives (``created_at``) of this row that have a tombstone in either region, each
     with the row that it was merged into. A copy that only one region has, and that did not die, comes to the other.
     """
-    alive = [copy for copy in (a, b) if copy is not None and copy.created_at not in dead]
-    result = max(alive, key=lambda copy: copy.stamp.rank, default=None)
-    return Decision(_part(a, result, dead), _part(b, result, dead))
+    return Decision(*parts((a, b), dead))
+
+
+def parts(copies: Sequence[Copy | None], dead: Mapping[datetime, UUID | None]) -> tuple[Part, ...]:
+    """The same for any number of regions: the part of each."""
+    result = standing(copies, dead)
+    return tuple(_part(copy, result, dead) for copy in copies)
+
+
+def standing(copies: Iterable[Copy | None], dead: Mapping[datetime, UUID | None]) -> Copy | None:
+    """The copy that stands in the end, None where none does."""
+    alive = [copy for copy in copies if copy is not None and copy.created_at not in dead]
+    return max(alive, key=lambda copy: copy.stamp.rank, default=None)
 
 
 def _part(copy: Copy | None, result: Copy | None, dead: Mapping[datetime, UUID | None]) -> Part:

@@ -14,7 +14,7 @@ from accountdb.pg.connect import connect
 
 @dataclass(frozen=True)
 class Picture:
-    """Both regions at one moment: the tables' content, the streams, the link."""
+    """The regions at one moment: the tables' content, the streams, the link."""
 
     phase: str
     link: str
@@ -24,17 +24,17 @@ class Picture:
     @property
     def different(self) -> tuple[str, ...]:
         """The tables that are not equal, parents first."""
-        cn, global_ = self.content["cn"], self.content["global"]
-        return tuple(name for name in ACCOUNT_TABLES if cn[name] != global_[name])
+        first, *others = self.content.values()
+        return tuple(name for name in ACCOUNT_TABLES if any(first[name] != other[name] for other in others))
 
     @property
     def equal(self) -> bool:
-        """Whether every table holds the same rows on both sides."""
+        """Whether every table holds the same rows in all regions."""
         return not self.different
 
 
 def take(lab: Lab, phase: str) -> Picture:
-    """Look at both regions now."""
+    """Look at all regions now."""
     content: dict[str, dict[str, TableContent]] = {}
     for region in lab.regions:
         with connect(region.admin_dsn, autocommit=True, application="accountdb demo") as conn:

@@ -38,6 +38,7 @@ CHECKS = {
     "stream": "both directions subscribed and replicating",
     "conflict_resolution": "apply_remote, in the running worker (pglogical)",
     "slot": "every slot has a follower and keeps what it needs",
+    "gap": "every beat of the last day has arrived: no stream passed anything over, no region was put back",
     "tls": "connections from other hosts are encrypted",
     "clock": "the clocks of the regions agree",
     "business_role": "roles that write have the four rights on every table and no more",

@@ -11,6 +11,7 @@ import psycopg
 
 from accountdb.compare.session import together
 from accountdb.doctor import activity, resolver, rights, servers, streams, structures, tables, trial
+from accountdb.doctor.beats import judge_beats
 from accountdb.doctor.clock import Clock, judge_clocks, read_clock
 from accountdb.doctor.model import Checkup, Look
 from accountdb.doctor.region import Here, Subject, read_here
@@ -131,6 +132,11 @@ def _shared(answering: Mapping[str, _Region], regions: Mapping[str, str], ignore
     yield from servers.across([one.here for one in answering.values() if one.here is not None])
     yield from judge_clocks({name: one.clock for name, one in answering.items() if one.clock is not None})
     yield from structures.compare({name: regions[name] for name in answering}, ignore)
+    both = {n: (one.conn, one.here) for n, one in answering.items() if one.conn and one.here and not one.conn.closed}
+    try:
+        yield from judge_beats(both)
+    except psycopg.Error:
+        yield Look(None).unseen("gap", "the server refused to answer")
     conns = {name: one.conn for name, one in answering.items() if one.conn is not None and not one.conn.closed}
     try:
         yield from structures.leftovers(conns, tuple(regions))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import psycopg
 
 from accountdb.errors import AccountdbError, ConnectError
 from accountdb.health.model import Reading, Silence
-from accountdb.health.reading import prepare, read
+from accountdb.health.reading import log_end, prepare, read
+from accountdb.health.restored import unsure
 from accountdb.pg import dsn as dsn_of
 from accountdb.pg.connect import connect, told
 
@@ -59,7 +61,23 @@ def ask(dsns: Mapping[str, str], within_s: float = ANSWER_S) -> dict[str, Readin
         if question.connected:
             question.join(max(began + patience_s - time.monotonic(), 0))
     spent = time.monotonic() - began
-    return {q.region: q.answer or _silent(q, dsns[q.region], spent) for q in questions}
+    answers = {q.region: q.answer or _silent(q, dsns[q.region], spent) for q in questions}
+    return _looked_again(answers, dsns)
+
+
+def _looked_again(answers: dict[str, Reading | Silence], dsns: Mapping[str, str]) -> dict[str, Reading | Silence]:
+    """The answers, with the ends of logs that were looked at too early read once more."""
+    for region in tuple(unsure(answers)):
+        answer = answers[region]
+        assert isinstance(answer, Reading)
+        try:
+            with connect(dsns[region], name="", autocommit=True, timeout_s=2, application="accountdb status") as conn:
+                prepare(conn, _PATIENCE_S)
+                at = time.monotonic()
+                answers[region] = replace(answer, log_end=log_end(conn), log_end_at=at)
+        except (AccountdbError, psycopg.Error):
+            continue  # it was there a moment ago; the next look says what has become of it
+    return answers
 
 
 def _silent(question: _Question, dsn: str, spent: float) -> Silence:

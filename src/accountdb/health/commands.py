@@ -39,9 +39,23 @@ def resync(names: Iterable[str], region: str) -> str:
     return f"migratectl region resync {regions(names)} --region {shlex.quote(region)}"
 
 
+def resync_all(names: Iterable[str]) -> str:
+    """Make every stream between the regions anew."""
+    return f"migratectl region resync {regions(names)} --all"
+
+
 def unblock(names: Iterable[str]) -> str:
     """Look at the change that a stream cannot apply."""
     return f"migratectl unblock {regions(names)}"
+
+
+def join(region: str, node: str, provider: str) -> str:
+    """Have a region follow another, by the name that the guide gives to a subscription."""
+    own, subscription = variable(region), shlex.quote(f"sub_from_{provider}")
+    return (
+        f"migratectl region join --dsn {own} --node {shlex.quote(node)} --node-dsn {own}"
+        f" --subscription {subscription} --provider-dsn {variable(provider)}"
+    )
 
 
 def init(region: str, mode: str) -> str:

@@ -109,7 +109,8 @@ class Workers:
 class LogLine:
     """One line of the server's log that is about streams. ``of_worker``: an error while a change was applied.
 
-    ``at`` is None where the log's lines do not begin with their time.
+    ``sending`` is the slot for which changes were read when it happened, where that is what failed. ``at`` is None
+    where the log's lines do not begin with their time.
     """
 
     severity: str
@@ -117,6 +118,7 @@ class LogLine:
     of_worker: bool = False
     pid: str = ""
     at: datetime | None = None
+    sending: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,12 @@ class Reading:
     """Subscription: the node that it comes from, where the engine says so."""
     log: tuple[LogLine, ...] | None = field(repr=False)
     log_denied: str = ""
+    log_end: int | None = None
+    """How far the server's log had come at ``log_end_at``, a time of this machine; bytes from its start."""
+    log_end_at: float = 0.0
+    applied: Mapping[str, int] = field(default_factory=dict)
+    """Slot: up to where of its provider's log this region had applied at ``applied_at``. For superusers, else empty."""
+    applied_at: float = 0.0
 
     @property
     def node(self) -> str | None:

@@ -67,6 +67,8 @@ def read(name: str, conn: Connection) -> Reading:
         raise AccountdbError("not prepared for accountdb", hint="migratectl init")
     may_beat, may_runs, may_passes, may_log, may_count, may_conflicts, may_file = may
     current = standing(conn)
+    applied = {row[0]: row[1] for row in conn.execute(block(_FILE, "applied"))} if superuser else {}
+    applied_at = time.monotonic()
     wanted = ["slots", "workers", "wal_rate"]
     wanted += [part for part, granted in (("beats", may_beat), ("runs", may_runs), ("passes", may_passes)) if granted]
     wanted += ["backlog"] if may_log else []
@@ -76,9 +78,14 @@ def read(name: str, conn: Connection) -> Reading:
     guards: tuple[TableGuard, ...] = ()
     not_offered: tuple[str, ...] = ()
     if current.mode is not Mode.PGSYNC:
-        tables, guards, not_offered = _tables(conn, current.mode, superuser=superuser)
+        # pglogical's catalog is for administrators alone.
+        may_ask = current.mode is Mode.NATIVE or (superuser and extension)
+        tables, guards, not_offered = _tables(conn, current.mode, may_ask=may_ask)
     lines, denied = _log(conn, role) if may_file else (None, f"role {role} may not read the server's log")
     middle = (asked + answered) / 2
+    # Last, so that it is not older than what another region has applied meanwhile.
+    log_end_at = time.monotonic()
+    end = log_end(conn)
     return Reading(
         region=name,
         server=server,
@@ -110,7 +117,17 @@ def read(name: str, conn: Connection) -> Reading:
         providers=_providers(conn, current.mode, extension=extension),
         log=lines,
         log_denied=denied,
+        log_end=end,
+        log_end_at=log_end_at,
+        applied=applied,
+        applied_at=applied_at,
     )
+
+
+def log_end(conn: Connection) -> int | None:
+    """How far the server's log has come, in bytes; None for a standby."""
+    row = _row(conn, "log_end")
+    return row[0] if row else None
 
 
 def _row(conn: Connection, name: str) -> TupleRow | None:
@@ -128,12 +145,11 @@ def _beats(newest: datetime, arrived: datetime | None, samples: list[list[float]
 
 
 def _tables(
-    conn: Connection, mode: Mode, *, superuser: bool
+    conn: Connection, mode: Mode, *, may_ask: bool
 ) -> tuple[tuple[Table, ...], tuple[TableGuard, ...], tuple[str, ...]]:
     """The tables that the region offers (before it offers any, all that could be), their guards, own ones missing."""
     tables = [table for table in candidates(read_tables(conn)) if not violations(table)]
-    # pglogical's catalog is for administrators alone.
-    offered = engine_for(mode).offered(conn) if mode is Mode.NATIVE or superuser else frozenset()
+    offered = engine_for(mode).offered(conn) if may_ask else frozenset()
     chosen = tuple(t for t in tables if not offered or (t.schema, t.name) in offered)
     missing = tuple(".".join(own) for own in OWN_TABLES if offered and own not in offered)
     return chosen, states(conn, chosen, tables), missing

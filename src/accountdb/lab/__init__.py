@@ -1,4 +1,4 @@
-"""Two throw-away PostgreSQL regions, "cn" and "global", on this machine.
+"""Throw-away PostgreSQL regions, "cn", "global" and up to three more, on this machine.
 
 One lab serves the demo, the tests and the benchmarks::
 
@@ -11,19 +11,21 @@ One lab serves the demo, the tests and the benchmarks::
 Linux only. Everything that a lab makes is removed with it, whoever is killed; see ``keeper``.
 """
 
-from accountdb.lab.lab import DownReport, Lab, LabRegion, LabStatus, RegionStatus, down, find
-from accountdb.lab.model import MODES, REGIONS, LinkState, Mode, Region, ServerState, mode_of
+from accountdb.lab.lab import DownReport, Lab, LabRegion, LabStatus, LinkStatus, RegionStatus, down, find
+from accountdb.lab.model import MODES, NAMES, REGIONS, LinkState, Mode, Region, ServerState, mode_of
 from accountdb.lab.start import PendingLab, up
 from accountdb.lab.state import default_dir
 
 __all__ = [
     "MODES",
+    "NAMES",
     "REGIONS",
     "DownReport",
     "Lab",
     "LabRegion",
     "LabStatus",
     "LinkState",
+    "LinkStatus",
     "Mode",
     "PendingLab",
     "Region",

@@ -31,11 +31,12 @@ from typing import Any
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.lab import account, binaries, control, leftovers, process, state
 from accountdb.lab.link import Link
-from accountdb.lab.model import REGIONS, LabState, Mode, Region, RegionState, mode_of, region_of
+from accountdb.lab.model import LabState, Mode, Region, RegionState, mode_of, names_of, region_of, touches
 from accountdb.lab.server import Server, ServerSpec
 from accountdb.lab.settings import checked
 
 _FOLDER_CHECK_S = 2.0
+_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
 _MAX_REQUEST = 1 << 20
 
 
@@ -49,6 +50,7 @@ class Request:
     owner_pid: int | None
     bin_dir: Path | None
     settings: Mapping[str, str]
+    regions: tuple[Region, ...]
 
     @classmethod
     def from_json(cls, line: str) -> Request:
@@ -62,6 +64,7 @@ class Request:
                 owner_pid=given["owner_pid"],
                 bin_dir=Path(given["bin_dir"]) if given["bin_dir"] else None,
                 settings=checked(given["settings"]),
+                regions=names_of(given["regions"]),
             )
         except (ValueError, KeyError, TypeError):
             raise UsageError("the keeper is started by 'migratectl lab up', not by hand") from None
@@ -80,8 +83,9 @@ class Keeper:
         self._lock: state.DirLock | None = None
         self._record: LabState | None = None
         self._servers: dict[Region, Server] = {}
-        self._links: dict[Region, Link] = {}
-        self._busy = {region: asyncio.Lock() for region in REGIONS}
+        # By the region that is reached, and the one that it is reached from.
+        self._links: dict[tuple[Region, Region], Link] = {}
+        self._busy = {region: asyncio.Lock() for region in request.regions}
         self._control: asyncio.Server | None = None
 
     async def run(self) -> int:
@@ -199,14 +203,17 @@ class Keeper:
             found = binaries.copied(found, root / "pginstall")
             if not binaries.runnable(found, who):
                 raise AccountdbError(f"the account {who.name!r} cannot run PostgreSQL {found.version} in {root}")
-        tell("progress", text=f"two servers, PostgreSQL {found.version}, in {root}")
+        count = _WORDS[len(request.regions)]
+        tell("progress", text=f"{count} servers, PostgreSQL {found.version}, in {root}")
         await self._start_servers(found, who, root)
         await self._open(found)
 
     async def _start_servers(self, found: binaries.Installation, who: account.Account, root: Path) -> None:
-        for region in REGIONS:
+        request = self._request
+        for region in request.regions:
             passwords = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
-            spec = ServerSpec(region, self._request.mode, found, who, root, *passwords, self._request.settings)
+            count = len(request.regions)
+            spec = ServerSpec(region, request.mode, found, who, root, *passwords, request.settings, count)
             self._servers[region] = Server(spec)
         try:
             async with asyncio.TaskGroup() as group:
@@ -225,13 +232,12 @@ class Keeper:
         tell("progress", text=f"{server.spec.region}: server runs on port {server.port}")
 
     async def _open(self, found: binaries.Installation) -> None:
-        """The link, the control endpoint, and the record that lets others find them."""
+        """The links, the control endpoint, and the record that lets others find them."""
         regions = {}
         for region, server in self._servers.items():
-            link = self._links[region] = Link(server.port)
-            link.heal()
-            spec = server.spec
-            regions[region] = RegionState(server.port, link.port, spec.admin_password, spec.app_password)
+            ports = {peer: self._link(region, peer) for peer in self._servers if peer != region}
+            spec, first = server.spec, next(iter(ports.values()))
+            regions[region] = RegionState(server.port, first, spec.admin_password, spec.app_password, ports)
         token = secrets.token_urlsafe(24)
         self._control = await control.serve(self._handle, token)
         self._write(
@@ -244,6 +250,12 @@ class Keeper:
                 regions=regions,
             )
         )
+
+    def _link(self, region: Region, peer: Region) -> int:
+        """Have ``peer`` reach ``region``; the port by which it does."""
+        link = self._links[region, peer] = Link(self._servers[region].port)
+        link.heal()
+        return link.port
 
     def _get_record(self) -> LabState:
         if self._record is None:
@@ -259,7 +271,7 @@ class Keeper:
         if command == "down":
             self._give_up("it was told to")
         elif command in ("stop", "start", "kill", "pause", "resume"):
-            region = region_of(str(arguments.get("region")))
+            region = region_of(str(arguments.get("region")), self._request.regions)
             async with self._busy[region]:
                 if self._given_up.is_set():
                     raise AccountdbError("the lab is going down")
@@ -269,8 +281,10 @@ class Keeper:
                 if asyncio.iscoroutine(done):
                     await done
         elif command in ("cut", "hang", "heal"):
-            for link in self._links.values():
-                getattr(link, command)()
+            meant = [region_of(str(one), self._request.regions) for one in arguments.get("regions", ())]
+            for ends, link in self._links.items():
+                if touches(ends, meant):
+                    getattr(link, command)()
         elif command == "latency":
             for link in self._links.values():
                 link.latency_s = float(arguments["ms"]) / 1000
@@ -279,19 +293,22 @@ class Keeper:
         return self._status()
 
     def _status(self) -> dict[str, Any]:
-        link = self._links["cn"]
+        found = {link.state for link in self._links.values()}
+        latency = max(link.latency_s for link in self._links.values())
         regions = [
             {
                 "name": name,
                 "server": server.state,
                 "pid": server.pid,
                 "port": server.port,
-                "link_port": self._links[name].port,
-                "link_connections": self._links[name].connections,
+                "link_port": self._get_record().regions[name].link_port,
+                "link_connections": sum(link.connections for (to, _), link in self._links.items() if to == name),
             }
             for name, server in self._servers.items()
         ]
-        return {"link": link.state, "latency_ms": link.latency_s * 1000, "regions": regions}
+        links = [{"to": to, "of": of, "port": link.port, "state": link.state} for (to, of), link in self._links.items()]
+        state = found.pop() if len(found) == 1 else "partly"
+        return {"link": state, "latency_ms": latency * 1000, "regions": regions, "links": links}
 
     async def _tear_down(self) -> None:
         if self._lock is None:

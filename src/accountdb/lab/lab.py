@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from accountdb.lab.model import (
     APP_ROLE,
     DATABASE,
     HOST,
+    NAMES,
     REGIONS,
     LabState,
+    LinksState,
     LinkState,
     Mode,
     Region,
@@ -39,15 +41,21 @@ class LabRegion:
     name: Region
     port: int
     link_port: int
-    """The port by which the other region reaches this one, through the link."""
+    """The port by which the other region (of several, the first) reaches this one, through the link."""
     admin_dsn: str = field(repr=False)
     """Superuser, straight to the server, database ``account``."""
     app_dsn: str = field(repr=False)
     """The ordinary role that owns the database."""
     link_dsn: str = field(repr=False)
-    """Superuser, through the link: what the *other* region uses to reach this one."""
+    """Superuser, through the link: what the *other* region (of several, the first) uses to reach this one."""
     data_dir: Path
     log_file: Path
+    links: Mapping[Region, str] = field(repr=False, default_factory=dict)
+    """The same for each of the other regions."""
+
+    def link_from(self, peer: Region) -> str:
+        """Superuser, through the link between region ``peer`` and this one: what ``peer`` uses to reach this one."""
+        return self.links.get(peer, self.link_dsn)
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,17 @@ class RegionStatus:
     port: int
     link_port: int
     link_connections: int
-    """Connections that the other region has open through the link."""
+    """Connections that the other regions have open through their links."""
+
+
+@dataclass(frozen=True)
+class LinkStatus:
+    """One link at this moment: by it region ``of`` reaches region ``to``."""
+
+    to: Region
+    of: Region
+    port: int
+    state: LinkState
 
 
 @dataclass(frozen=True)
@@ -72,10 +90,20 @@ class LabStatus:
     mode: Mode
     server_version: str
     keeper_pid: int
-    link: LinkState
+    link: LinksState
     latency_ms: float
     """One way; a round trip through the link takes twice as long."""
     regions: tuple[RegionStatus, ...]
+    links: tuple[LinkStatus, ...] = ()
+
+    def between(self) -> dict[tuple[Region, Region], LinkState]:
+        """The state of the link between any two regions, where one direction is not up that one."""
+        found: dict[tuple[Region, Region], LinkState] = {}
+        for link in self.links:
+            ends = (min(link.to, link.of, key=NAMES.index), max(link.to, link.of, key=NAMES.index))
+            if found.get(ends, "up") == "up":
+                found[ends] = link.state
+        return found
 
 
 @dataclass(frozen=True)
@@ -117,8 +145,8 @@ class Lab:
         return self.state.keeper.pid
 
     def region(self, name: str) -> LabRegion:
-        """The region ``cn`` or ``global``. Raises UsageError for another name."""
-        region = region_of(name)
+        """One region: ``cn``, ``global``, ... Raises UsageError for a name that the lab does not have."""
+        region = region_of(name, self.names)
         known = self.state.regions[region]
         data_dir = Path(self.state.data_root) / region
         return LabRegion(
@@ -130,16 +158,23 @@ class Lab:
             link_dsn=_dsn(ADMIN_ROLE, known.admin_password, known.link_port),
             data_dir=data_dir,
             log_file=data_dir / LOG_FOLDER / LOG_NAME,
+            links={peer: _dsn(ADMIN_ROLE, known.admin_password, port) for peer, port in known.links.items()},
         )
 
     @property
+    def names(self) -> tuple[Region, ...]:
+        """The regions' names: cn, global, and more where the lab has more."""
+        return tuple(name for name in NAMES if name in self.state.regions)
+
+    @property
     def regions(self) -> tuple[LabRegion, ...]:
-        """Both regions: cn, global."""
-        return tuple(self.region(name) for name in REGIONS)
+        """All regions: cn, global, and more where the lab has more."""
+        return tuple(self.region(name) for name in self.names)
 
     def env(self) -> dict[str, str]:
         """The environment variables by which every command finds the regions."""
-        values = {}
+        # Of two no list is needed: CN_DSN and GLOBAL_DSN are taken without one.
+        values = {"ACCOUNTDB_REGIONS": " ".join(self.names)} if len(self.names) > len(REGIONS) else {}
         for region in self.regions:
             prefix = region.name.upper()
             values[f"{prefix}_DSN"] = region.admin_dsn
@@ -151,16 +186,24 @@ class Lab:
         """The state of servers and link."""
         return self._ask("status")
 
-    def cut(self, *, hang: bool = False) -> LabStatus:
-        """Cut the link: its connections are reset and new ones refused, both directions.
+    def cut(self, *regions: Region, hang: bool = False) -> LabStatus:
+        """Cut the links: their connections are reset and new ones refused, both directions.
 
+        ``regions``: none means all links, one those of that region, two the one between them.
         ``hang``: instead of that connections stay open and no byte passes. Idempotent.
         """
-        return self._ask("hang" if hang else "cut")
+        return self._ask("hang" if hang else "cut", regions=self._meant(regions))
 
-    def heal(self) -> LabStatus:
-        """Let the link work again, on the same ports. Idempotent."""
-        return self._ask("heal")
+    def heal(self, *regions: Region) -> LabStatus:
+        """Let the links work again, on the same ports; ``regions`` as in ``cut``. Idempotent."""
+        return self._ask("heal", regions=self._meant(regions))
+
+    def _meant(self, regions: Sequence[Region]) -> list[Region]:
+        if len(set(regions)) != len(regions) or len(regions) > 2:
+            raise UsageError(
+                f"{', '.join(regions)}: a link is between two regions", hint="one region, or two different ones"
+            )
+        return [region_of(region, self.names) for region in regions]
 
     def latency(self, milliseconds: float) -> LabStatus:
         """Delay every byte on the link by that much, each way; bandwidth stays. 0 ends it."""
@@ -170,14 +213,14 @@ class Lab:
 
     def stop(self, region: str) -> LabStatus:
         """Stop one region's server in good order. Idempotent."""
-        return self._ask("stop", region=region_of(region))
+        return self._ask("stop", region=region_of(region, self.names))
 
     def start(self, region: str) -> LabStatus:
         """Start one region's server again: same port, same data. Idempotent.
 
         After a kill it recovers from its write-ahead log first.
         """
-        return self._ask("start", region=region_of(region))
+        return self._ask("start", region=region_of(region, self.names))
 
     def start_with(self, region: str, environment: Mapping[str, str]) -> LabStatus:
         """Start one region's stopped server with more in its environment: a clock that is off, say.
@@ -188,15 +231,15 @@ class Lab:
 
     def kill(self, region: str) -> LabStatus:
         """Crash one region's server: SIGKILL to all its processes. Idempotent."""
-        return self._ask("kill", region=region_of(region))
+        return self._ask("kill", region=region_of(region, self.names))
 
     def pause(self, region: str) -> LabStatus:
         """Hold one region's server with SIGSTOP: connections stay open, nothing answers. Idempotent."""
-        return self._ask("pause", region=region_of(region))
+        return self._ask("pause", region=region_of(region, self.names))
 
     def resume(self, region: str) -> LabStatus:
         """Let a paused server go on. Idempotent."""
-        return self._ask("resume", region=region_of(region))
+        return self._ask("resume", region=region_of(region, self.names))
 
     def down(self) -> DownReport:
         """End this lab; see ``down``."""
@@ -212,6 +255,7 @@ class Lab:
             link=answer["link"],
             latency_ms=answer["latency_ms"],
             regions=tuple(RegionStatus(**region) for region in answer["regions"]),
+            links=tuple(LinkStatus(**link) for link in answer["links"]),
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accountdb.errors import AccountdbError
 from accountdb.lab import process, state
-from accountdb.lab.model import REGIONS
+from accountdb.lab.model import NAMES
 
 # An orphaned server shuts down by itself, at once; PostgreSQL allows its processes 5 s for that.
 _PATIENCE_S = 8.0
@@ -33,7 +33,7 @@ def remove_data(data_root: Path) -> bool:
     if not data_root.exists():
         return False
     process.end_servers(data_root, patience_s=_PATIENCE_S)
-    for region in REGIONS:
+    for region in NAMES:
         process.remove_shared_memory(data_root / region)
     try:
         shutil.rmtree(data_root)

@@ -5,20 +5,25 @@ Nothing here touches the machine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from accountdb.errors import AccountdbError, UsageError
 
 Mode: TypeAlias = Literal["native", "pglogical", "pgsync"]
-Region: TypeAlias = Literal["cn", "global"]
+Region: TypeAlias = str
 LinkState: TypeAlias = Literal["up", "cut", "hang"]
+# Of all links together.
+LinksState: TypeAlias = Literal["up", "cut", "hang", "partly"]
 ServerState: TypeAlias = Literal["running", "paused", "stopped", "crashed"]
 Phase: TypeAlias = Literal["starting", "ready", "kept", "stopping"]
 
 MODES: tuple[Mode, ...] = get_args(Mode)
-REGIONS: tuple[Region, ...] = get_args(Region)
+# A lab of n regions has the first n of these.
+NAMES: tuple[Region, ...] = ("cn", "global", "apac", "eu", "us")
+# Those of a lab that is asked for nothing else.
+REGIONS: tuple[Region, ...] = NAMES[:2]
 
 DATABASE = "account"
 ADMIN_ROLE = "postgres"
@@ -35,11 +40,26 @@ def mode_of(text: str) -> Mode:
     return text
 
 
-def region_of(text: str) -> Region:
-    """``text`` as a region's name. Raises UsageError."""
-    if text not in REGIONS:
-        raise UsageError(f"lab region {text!r} is not known", hint=f"use one of {', '.join(REGIONS)}")
+def region_of(text: str, known: Collection[Region] = REGIONS) -> Region:
+    """``text`` as a name of one of the ``known`` regions. Raises UsageError."""
+    if text not in known:
+        raise UsageError(f"lab region {text!r} is not known", hint=f"use one of {', '.join(known)}")
     return text
+
+
+def names_of(count: int) -> tuple[Region, ...]:
+    """The regions of a lab of ``count``. Raises UsageError for a number that it cannot have."""
+    if not len(REGIONS) <= count <= len(NAMES):
+        raise UsageError(f"a lab has 2 to {len(NAMES)} regions, not {count}")
+    return NAMES[:count]
+
+
+def touches(link: Collection[Region], regions: Collection[Region]) -> bool:
+    """Whether a link between two regions is meant by ``regions``.
+
+    One region means all its links, in both directions, two mean the link between them, none means every link.
+    """
+    return set(regions) <= set(link)
 
 
 @dataclass(frozen=True)
@@ -59,8 +79,11 @@ class RegionState:
 
     port: int
     link_port: int
+    """Through the link, for the first of the other regions; with two regions there is no other one."""
     admin_password: str = field(repr=False)
     app_password: str = field(repr=False)
+    links: Mapping[Region, int] = field(default_factory=dict)
+    """The port of the link for each of the other regions. Empty: all of them take ``link_port``."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +117,7 @@ def state_from_json(document: Any, where: str) -> LabState:
         values["mode"] = mode_of(values["mode"])
         values["keeper"] = ProcessId(**values["keeper"])
         regions = values["regions"].items()
-        values["regions"] = {region_of(name): RegionState(**region) for name, region in regions}
+        values["regions"] = {region_of(name, NAMES): RegionState(**region) for name, region in regions}
         return LabState(**values)
     except (KeyError, TypeError, AttributeError):
         raise AccountdbError(f"{where} is not the record of a lab") from None

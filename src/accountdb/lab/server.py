@@ -20,7 +20,7 @@ from accountdb.errors import AccountdbError
 from accountdb.lab import ports, process
 from accountdb.lab.account import Account, give
 from accountdb.lab.binaries import Installation
-from accountdb.lab.model import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, Mode, Region, ServerState
+from accountdb.lab.model import ADMIN_ROLE, APP_ROLE, DATABASE, HOST, REGIONS, Mode, Region, ServerState
 from accountdb.lab.settings import (
     HBA,
     LOG_FOLDER,
@@ -52,6 +52,8 @@ class ServerSpec:
     admin_password: str = field(repr=False)
     app_password: str = field(repr=False)
     extra: Mapping[str, str] = field(default_factory=dict)
+    regions: int = len(REGIONS)
+    """How many regions the lab has."""
 
     @property
     def data_dir(self) -> Path:
@@ -135,7 +137,8 @@ class Server:
         """
         for attempt in range(1, PORT_TRIES + 1):
             self._held = self._reserve()
-            self._write("postgresql.conf", as_conf(settings(self.spec.mode, self.port, self.spec.extra)), os.O_APPEND)
+            wanted = settings(self.spec.mode, self.port, self.spec.extra, self.spec.regions)
+            self._write("postgresql.conf", as_conf(wanted), os.O_APPEND)
             try:
                 await self.start()
                 break

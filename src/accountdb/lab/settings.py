@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from accountdb.errors import UsageError
-from accountdb.lab.model import ADMIN_ROLE, HOST, Mode
+from accountdb.lab.model import ADMIN_ROLE, HOST, REGIONS, Mode
 
 LOG_FOLDER = "log"
 LOG_NAME = "postgresql.log"
@@ -59,6 +59,16 @@ _ALL_MODES = {
     "lc_messages": "C",
 }
 
+# What each server of a mesh needs: a slot, a sender and a worker for each of up to four others, and
+# origins and sessions for a merge that writes over several connections to each.
+_MESH = {
+    "max_connections": "200",
+    "max_replication_slots": "40",
+    "max_wal_senders": "20",
+    "max_worker_processes": "32",
+    "max_logical_replication_workers": "16",
+}
+
 _PGLOGICAL = {
     "shared_preload_libraries": "pglogical",
     "pglogical.conflict_resolution": "apply_remote",
@@ -83,10 +93,11 @@ def checked(extra: Mapping[str, str]) -> dict[str, str]:
     return dict(extra)
 
 
-def settings(mode: Mode, port: int, extra: Mapping[str, str]) -> dict[str, str]:
-    """All settings of one server; ``extra`` wins."""
+def settings(mode: Mode, port: int, extra: Mapping[str, str], regions: int = len(REGIONS)) -> dict[str, str]:
+    """All settings of one server of a lab of so many ``regions``; ``extra`` wins."""
     own = _PGLOGICAL if mode == "pglogical" else {}
-    return {**_ALL_MODES, **own, **extra, "port": str(port)}
+    mesh = _MESH if regions > len(REGIONS) else {}
+    return {**_ALL_MODES, **mesh, **own, **extra, "port": str(port)}
 
 
 def as_conf(values: Mapping[str, str]) -> str:

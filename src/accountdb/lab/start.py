@@ -18,7 +18,7 @@ from typing import IO, Any
 from accountdb.errors import AccountdbError, UsageError
 from accountdb.lab import control, lab, process, state
 from accountdb.lab.lab import Lab
-from accountdb.lab.model import Mode, mode_of
+from accountdb.lab.model import REGIONS, Mode, mode_of, names_of
 from accountdb.lab.settings import checked
 
 UP_TIMEOUT_S = 240.0
@@ -71,16 +71,18 @@ def up(
     owner_pid: int | None = None,
     bin_dir: Path | None = None,
     settings: Mapping[str, str] | None = None,
+    regions: int | None = None,
     on_progress: Progress | None = None,
 ) -> PendingLab:
     """Start a lab in ``folder`` (the default folder when None), or find the one that runs there.
 
     The lab ends by itself when the process ``owner_pid`` does. ``bin_dir`` names another PostgreSQL
-    than the mode's usual one; ``settings`` are added to the servers' configuration. A running lab
-    of the same mode is returned as it is. ``on_progress`` gets one line per step.
+    than the mode's usual one; ``settings`` are added to the servers' configuration. ``regions`` is how
+    many there are, 2 to 5 (None: two). A running lab of the same mode and, where it is given, the same
+    number of regions is returned as it is. ``on_progress`` gets one line per step.
 
-    Raises UsageError for a folder in use for something else, for a running lab of another mode and
-    for bad values, AccountdbError with the server's own reason when it does not start. Whatever
+    Raises UsageError for a folder in use for something else, for a running lab of another mode or
+    number of regions and for bad values, AccountdbError with the server's own reason when it does not start. Whatever
     is raised, nothing of the lab is left.
     """
     if sys.platform != "linux":
@@ -93,10 +95,11 @@ def up(
         "owner_pid": owner_pid,
         "bin_dir": str(bin_dir.resolve()) if bin_dir else None,
         "settings": checked(settings or {}),
+        "regions": len(names_of(regions)) if regions is not None else len(REGIONS),
     }
     deadline = time.monotonic() + UP_TIMEOUT_S
     while True:
-        running = _running(where, mode)
+        running = _running(where, mode, regions)
         if running is not None:
             return PendingLab(running, None)
         keeper = _Pipe(request)
@@ -125,7 +128,7 @@ def _silent(_: str) -> None:
     pass
 
 
-def _running(where: Path, mode: Mode) -> Lab | None:
+def _running(where: Path, mode: Mode, regions: int | None) -> Lab | None:
     """The lab that runs in ``where``, None when none does or it is not settled yet."""
     state.require_ours(where)
     record = state.read(where)
@@ -136,7 +139,14 @@ def _running(where: Path, mode: Mode) -> Lab | None:
             f"a lab of mode {record.mode} runs at {where}, not of mode {mode}",
             hint="migratectl lab down, or name another folder",
         )
-    return Lab(where, record) if record.phase == "kept" else None
+    if record.phase != "kept":
+        return None
+    if regions not in (None, len(record.regions)):
+        raise UsageError(
+            f"a lab of {len(record.regions)} regions runs at {where}, not of {regions}",
+            hint="migratectl lab down, or name another folder",
+        )
+    return Lab(where, record)
 
 
 class _Pipe:

@@ -8,8 +8,9 @@ from datetime import datetime
 from uuid import UUID
 
 from accountdb.compare.diff import Comparison
+from accountdb.compare.look import Detail
 from accountdb.compare.model import Key, Shape
-from accountdb.contract.decide import Action, Copy, Decision, Part, decide
+from accountdb.contract.decide import Action, Copy, Decision, Part, parts
 from accountdb.contract.row_order import RowStamp
 from accountdb.merge.model import Counts
 from accountdb.merge.writer import FILE
@@ -41,15 +42,26 @@ def decisions(found: Comparison, shape: Shape, keys: Sequence[Key]) -> list[Judg
     looker = found.looker(shape)
     details, dead = looker.details(keys), looker.dead(keys)
     seen = _seen(found, shape, dead)
-    positions = _writable_positions(shape)
     judged = []
-    for key, (a, b) in zip(keys, details, strict=True):
-        copies = [_writable(detail.copy, positions) if detail and detail.copy else None for detail in (a, b)]
-        decision = decide(copies[0], copies[1], dead.get(UUID(key[0]), {}))
+    for key, sides in zip(keys, details, strict=True):
+        a, b = (_told(part, seen) for part in parts(_copies(shape, sides), dead.get(UUID(key[0]), {})))
+        decision = Decision(a, b)
         if not decision.settled:
-            sides = [_told(part, seen) for part in (decision.a, decision.b)]
-            judged.append(Judged(key, Decision(*sides)))
+            judged.append(Judged(key, decision))
     return judged
+
+
+def everywhere(found: Comparison, shape: Shape, keys: Sequence[Key]) -> list[tuple[Part, ...]]:
+    """What every region would have to do for some rows, in the order of ``found.regions``."""
+    looker = found.looker(shape)
+    dead = looker.dead_anywhere(keys)
+    rows = zip(keys, looker.whole(keys), strict=True)
+    return [parts(_copies(shape, held), dead.get(UUID(key[0]), {})) for key, held in rows]
+
+
+def _copies(shape: Shape, details: Sequence[Detail | None]) -> list[Copy | None]:
+    positions = _writable_positions(shape)
+    return [_writable(detail.copy, positions) if detail and detail.copy else None for detail in details]
 
 
 def _seen(found: Comparison, shape: Shape, dead: Iterable[UUID]) -> dict[tuple[UUID, datetime], RowStamp]:

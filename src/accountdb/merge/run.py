@@ -53,6 +53,9 @@ class Merge:
     """Replicated tables that this merge leaves alone."""
     fill: bool = True
     """Whether an empty table may be locked and loaded whole."""
+    again: bool = False
+    """Whether these two have been merged before, and a third region has changed one of them since: only single
+    rows can differ, and streams may be about to bring them."""
     written: dict[str, dict[str, Counts]] = field(default_factory=dict)
     dead: dict[str, set[Key]] = field(default_factory=dict)
     """Rows that were found dead in an earlier round, by table."""
@@ -80,7 +83,7 @@ class Merge:
             with ExitStack() as stack:
                 todos = self._look(touched, stack) if touched else self._first_look(stack)
                 rows |= {todo.shape.title: todo.rows for todo in todos}
-                changing = self._settled(todos, stack) if number > 1 else {}
+                changing = self._settled(todos, stack) if number > 1 or self.again else {}
                 left = {todo.shape.title: todo for todo in todos if todo.count}
                 now = {name: digest(todo.pairs) for name, todo in left.items()} if number > 1 else {}
                 stands = number > 1 and now == before and not self.new_dead
@@ -98,7 +101,9 @@ class Merge:
 
     def _first_look(self, stack: ExitStack) -> list[Todo]:
         with first_look(self.found, self.jobs) as at:
-            return [self._kept(stack, look(self.found, at, s, self.watch, whole=True)) for s in self.found.shapes]
+            return [
+                self._kept(stack, look(self.found, at, s, self.watch, whole=not self.again)) for s in self.found.shapes
+            ]
 
     def _look(self, touched: Sequence[Todo], stack: ExitStack) -> list[Todo]:
         """What was touched: the parts that differed, or the whole table where they were many.
@@ -320,4 +325,8 @@ def close_healed(found: Comparison, tables: Mapping[str, Table]) -> int:
 
 def close_in(conn: Connection, tables: Iterable[Table]) -> int:
     """The same in one region."""
-    return sum(conn.execute(filled("close", table), title(table)).rowcount for table in tables)
+    return sum(
+        conn.execute(filled(heading, table), title(table)).rowcount
+        for table in tables
+        for heading in ("close", "close_gone")
+    )

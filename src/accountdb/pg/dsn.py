@@ -103,3 +103,11 @@ def environment(dsn: str) -> dict[str, str]:
 def with_params(dsn: str, **params: str) -> str:
     """``dsn`` as a key=value string with ``params`` set or replaced."""
     return make_conninfo("", **{**parse(dsn), **params})
+
+
+def patient(dsn: str, *, connect_s: int, statement_s: int) -> str:
+    """``dsn`` with limits of time for a page that waits: what the DSN says itself of connecting stays."""
+    params = parse(dsn)
+    params.setdefault("connect_timeout", str(connect_s))
+    params["options"] = f"{params.get('options', '')} -c statement_timeout={statement_s * 1000}".strip()
+    return make_conninfo("", **params)

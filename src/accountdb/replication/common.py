@@ -10,7 +10,7 @@ from psycopg import sql
 
 from accountdb.errors import AccountdbError
 from accountdb.pg.connect import Connection
-from accountdb.replication.model import OWN_TABLES, Mode, Slot
+from accountdb.replication.model import OWN_TABLES, Mode, Slot, Waiting
 from accountdb.sql import block
 
 _FILE = "replication/common.sql"
@@ -64,9 +64,22 @@ def pending(conn: Connection) -> tuple[str, ...]:
     return tuple(name for (name,) in conn.execute(block(_FILE, "pending")))
 
 
-def add_pending(conn: Connection, name: str, mode: Mode) -> None:
-    """Note that a subscription waits for its provider."""
-    conn.execute(block(_FILE, "add_pending"), {"name": name, "mode": mode})
+def waiting(conn: Connection) -> tuple[Waiting, ...]:
+    """The subscriptions that wait, each with the provider that it waits for."""
+    return tuple(Waiting(*row) for row in conn.execute(block(_FILE, "waiting")))
+
+
+def identity(conn: Connection) -> str:
+    """What tells one database from every other, whatever its address. A copy of a whole server bears the same."""
+    row = conn.execute(block(_FILE, "identity")).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def add_pending(conn: Connection, provider: Connection, name: str, mode: Mode) -> None:
+    """Note that a subscription waits for ``provider``."""
+    values = {"name": name, "mode": mode, "provider": identity(provider), "provider_node": node(provider)[0]}
+    conn.execute(block(_FILE, "add_pending"), values)
 
 
 def drop_pending(conn: Connection, name: str | None = None) -> tuple[str, ...]:

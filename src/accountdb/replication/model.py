@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,33 @@ class Subscription:
     name: str
     state: State
     slot: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A subscription that waits until its provider has joined.
+
+    ``provider`` is the provider's database and ``provider_node`` its node name, None where nobody noted them.
+    """
+
+    name: str
+    provider: str | None
+    provider_node: str | None
+
+
+def meant_for(
+    waiting: Sequence[Waiting], provider: str, provider_node: str, *, alone: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which of a region's waiting subscriptions wait for one provider, and of which nobody can tell. Pure.
+
+    One of which it was not noted, by psql and the region file say, is meant for whoever joins where the
+    region has no other subscription at all (``alone``): then there are two regions.
+    """
+    mine = [w.name for w in waiting if w.provider == provider and w.provider_node in (None, provider_node)]
+    unknown = [w.name for w in waiting if w.provider is None]
+    if alone and not mine and len(unknown) == 1:
+        return tuple(unknown), ()
+    return tuple(mine), tuple(unknown)
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,24 @@ class Pglogical:
         return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
-        """See Engine. pglogical names its slots itself."""
-        return None
+        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide."""
+        if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
+            return None
+        theirs, _ = common.node(provider)
+        if theirs is None:
+            return None
+        named = {"database": conn.info.dbname, "node": theirs, "name": request.subscription}
+        slot = conn.execute(block(_FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
+        if slot is None or provider.execute(block(_FILE, "left_slot"), {"slot": slot[0]}).fetchone() is None:
+            return None
+        return (
+            f"replication slot {slot[0]} is on the provider already, of another follower or left behind;"
+            f" choose another --subscription name, such as sub_{request.node}_from_{theirs}"
+        )
+
+    def _is_here(self, conn: Connection) -> bool:
+        row = conn.execute(block(_FILE, "may_read")).fetchone()
+        return bool(row and row[2])
 
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
         """See Engine. Which tables go into the set is the region file's own rule."""

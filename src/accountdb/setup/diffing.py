@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from accountdb.compare.diff import Wait, comparison, diff
+from accountdb.compare.diff import Wait, comparisons, diff_all
 from accountdb.compare.model import Finding, Options, TableResult, Watch
 from accountdb.compare.session import named, together
 from accountdb.pg import session
@@ -21,20 +21,20 @@ SETTLE_S = 10.0
 def diff_regions(
     regions: Mapping[str, str], options: Options, tell: Callable[[Finding], None], watch: Watch
 ) -> tuple[TableResult, ...]:
-    """Compare two regions, given by name and DSN. ``tell`` gets each row that differs.
+    """Compare two regions or more, given by name and DSN. ``tell`` gets each row that differs.
 
     Rows that differ are looked at again once the streams have brought what was under way, for
     ``options.settle_s`` seconds at most; None is 10 where there are streams, else 0.
     """
-    with comparison(dict(regions), options) as found, streams(regions) as (joined, wait):
+    with comparisons(regions, options) as found, streams(regions) as (joined, wait):
         if options.settle_s is None:
             options = dataclasses.replace(options, settle_s=SETTLE_S if joined else 0.0)
-        return diff(found, options, wait, tell, watch)
+        return diff_all(found, options, wait, tell, watch)
 
 
 @contextmanager
 def streams(regions: Mapping[str, str]) -> Iterator[tuple[bool, Wait]]:
-    """Whether both regions follow each other, and how to wait for what they still carry."""
+    """Whether the regions follow each other, and how to wait for what they still carry."""
     with ExitStack() as stack:
 
         def follower(name: str) -> Connection | None:

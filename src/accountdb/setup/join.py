@@ -20,7 +20,7 @@ from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.engine import Engine, engine_for, standing
 from accountdb.replication.facts import problems, read_facts
-from accountdb.replication.model import JoinRequest, Mode, Outcome, Subscription
+from accountdb.replication.model import JoinRequest, Mode, Outcome, Subscription, meant_for
 from accountdb.setup.init import install_guards
 from accountdb.setup.report import Report
 from accountdb.setup.subscriptions import await_stream, chosen
@@ -164,7 +164,7 @@ def _listed(what: str, lines: Sequence[str]) -> str:
 
 def _subscribe(conn: Connection, provider: Connection, engine: Engine, request: JoinRequest, report: Report) -> None:
     if not engine.offers(provider):
-        common.add_pending(conn, request.subscription, engine.mode)
+        common.add_pending(conn, provider, request.subscription, engine.mode)
         report.done("node", f"{request.node} offers its changes")
         report.warn(
             "subscription",
@@ -184,17 +184,29 @@ def _subscribe(conn: Connection, provider: Connection, engine: Engine, request: 
 def _complete_provider(
     conn: Connection, provider: Connection, engine: Engine, request: JoinRequest, report: Report
 ) -> None:
-    """Make the subscription that the provider asked for before this region had joined."""
+    """Make the subscription that the provider asked of this region before this region had joined."""
     try:
         node, _ = common.node(provider)
-        waiting = common.pending(provider)
+        waiting, unknown = _waiting_for(conn, provider, engine, request)
     except psycopg.Error as error:
         report.warn("provider", f"cannot be read there: {error.diag.message_primary}", "run region join there again")
         return
     _refresh_provider(conn, provider, engine, report)
+    for name in unknown:
+        report.warn(
+            "provider",
+            f"{node}: {name} waits, and nobody noted for which region",
+            f"where it is for this one: migratectl region join --subscription {name} there, with this region's DSN",
+        )
     for name in waiting if node else ():
         theirs = JoinRequest(str(node), request.provider_dsn, name, request.node_dsn)
         try:
+            obstacle = engine.obstacle(provider, conn, theirs)
+            if obstacle:
+                report.warn(
+                    "provider", f"{name} could not be made on {node}: {obstacle}", "run region join there again"
+                )
+                continue
             engine.subscribe(provider, conn, theirs)
         except psycopg.Error as error:
             reason = dsns.scrub(error.diag.message_primary or str(error), request.node_dsn, request.provider_dsn)
@@ -202,6 +214,14 @@ def _complete_provider(
             continue
         report.done("provider", f"{node}: {name} created")
         await_stream(provider, engine, name, report)
+
+
+def _waiting_for(
+    conn: Connection, provider: Connection, engine: Engine, request: JoinRequest
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What waits on the provider for this very region, and what may wait for it or for another one."""
+    alone = len(engine.standing(provider).subscriptions) == 1
+    return meant_for(common.waiting(provider), common.identity(conn), request.node, alone=alone)
 
 
 def _refresh_provider(conn: Connection, provider: Connection, engine: Engine, report: Report) -> None:

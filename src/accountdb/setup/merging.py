@@ -1,4 +1,4 @@
-"""``migratectl merge`` and what belongs to it: two regions made to hold the same rows, healed, taken back."""
+"""``migratectl merge`` and what belongs to it: regions made to hold the same rows, healed, taken back."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from pathlib import Path
 
 from accountdb.catalog.order import parents_first
 from accountdb.catalog.tables import Table, read_tables
-from accountdb.compare.diff import Comparison, comparison
+from accountdb.compare.diff import Comparison, comparisons
 from accountdb.compare.model import Options, Watch
 from accountdb.compare.session import named
 from accountdb.compare.shapes import split_name
 from accountdb.contract.row_contract import candidates, violations
-from accountdb.errors import Refused, UsageError
+from accountdb.errors import MissingRightError, Refused, UsageError
 from accountdb.guards.install import GuardState, states
-from accountdb.merge.heal import HealReport, heal
-from accountdb.merge.model import Receipt, TablePlan
+from accountdb.merge.heal import HealReport, Row, heal, recent
+from accountdb.merge.model import Receipt, TablePlan, Turn
 from accountdb.merge.order import with_parents
 from accountdb.merge.planning import plan
 from accountdb.merge.recording import Recorder
 from accountdb.merge.run import Merge, close_healed
 from accountdb.merge.takeback import TakenBack, check_rights, take_back
+from accountdb.merge.turns import Turns
 from accountdb.merge.undo import check_lines, identity, read_header, undo_file
 from accountdb.merge.writer import Writer, open_writers
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication import common
 from accountdb.replication.drain import run_dry
+from accountdb.replication.engine import standing
 from accountdb.replication.model import Mode
 from accountdb.setup.diffing import SETTLE_S, streams
 from accountdb.sql import block
@@ -56,20 +58,28 @@ class MergeOptions:
 
 @dataclass(frozen=True)
 class _Ready:
-    """Two regions that can be merged: ``found`` has its tables parents first, ``also`` were not asked for."""
+    """Regions that can be merged: the first one with each of the others, their tables parents first.
 
-    found: Comparison
+    ``also`` are tables that were not asked for.
+    """
+
+    pairs: tuple[Comparison, ...]
     tables: Mapping[str, Table]
     also: tuple[str, ...]
     left_out: tuple[str, ...]
     outside: tuple[Table, ...]
     """Replicated tables that were not asked for."""
 
+    @property
+    def by_other(self) -> dict[str, Comparison]:
+        """The pairs by their second region."""
+        return {pair.b.name: pair for pair in self.pairs}
+
 
 def plan_merge(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> tuple[TablePlan, ...]:
-    """What a merge of two regions, given by name and DSN, would do. Writes nothing."""
+    """What a merge of the regions, given by name and DSN, would do. Writes nothing."""
     with _ready(regions, options) as ready:
-        return plan(ready.found, options.jobs, ready.found.shapes, watch)
+        return plan(ready.pairs, options.jobs, ready.pairs[0].shapes, watch)
 
 
 def check_mergeable(regions: Mapping[str, str]) -> None:
@@ -79,8 +89,9 @@ def check_mergeable(regions: Mapping[str, str]) -> None:
 
 
 def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watch) -> Receipt:
-    """Make two regions, given by name and DSN, hold the same rows by the policy, and prove it.
+    """Make two regions or more, given by name and DSN, hold the same rows by the policy, and prove it.
 
+    The first region is merged with each of the others in turn, until none of these changes it any more.
     Raises UsageError and Refused before anything is written. A failure later leaves whole
     transactions behind, each of them lawful: run again, it goes on.
     """
@@ -92,34 +103,44 @@ def merge_regions(regions: Mapping[str, str], options: MergeOptions, watch: Watc
         writers = {n: stack.enter_context(open_writers(n, dsn, options.jobs)) for n, dsn in regions.items()}
         recorders = _recorders(stack, ready, options.undo, writers)
         settle_s = options.settle_s if options.settle_s is not None else SETTLE_S if joined else 0.0
-        found = ready.found
-        merging = Merge(
-            found, ready.tables, writers, recorders, wait, settle_s, options.jobs, watch, ready.outside, options.fill
+        done: dict[str, Turn] = {}
+        turns = Turns(tuple(ready.by_other))
+        while (other := turns.next()) is not None:
+            found = ready.by_other[other]
+            merging = Merge(
+                found,
+                ready.tables,
+                {name: writers[name] for name in found.names},
+                recorders,
+                wait,
+                settle_s,
+                options.jobs,
+                watch,
+                ready.outside,
+                options.fill,
+                again=other in done,
+            )
+            turn = Turn(*merging.run(), close_healed(found, ready.tables), merging.written, frozenset(merging.withheld))
+            turns.done(hub_changed=any(counts[found.a.name].total for counts in turn.written.values()))
+            done[other] = turn.after(done.get(other))
+        receipt = Receipt.of(
+            tuple(done.values()),
+            seconds=round(time.monotonic() - began, 3),
+            echo=any(writer.origin is None for some in writers.values() for writer in some),
+            undo=str(options.undo) if options.undo else None,
+            also=ready.also,
+            left_out=ready.left_out,
+            unproved=turns.waiting,
         )
-        rounds, proof, different = merging.run()
-        healed = close_healed(found, ready.tables)
-        receipt = Receipt(
-            round(time.monotonic() - began, 3),
-            rounds,
-            merging.written,
-            proof,
-            different,
-            healed,
-            any(writer.origin is None for some in writers.values() for writer in some),
-            str(options.undo) if options.undo else None,
-            ready.also,
-            ready.left_out,
-            tuple(sorted(merging.withheld)),
-        )
-        wrote = {name: sum(one[name].total for one in receipt.written.values()) for name in regions}
-        note_run(regions, "merge", receipt.seconds, equal=receipt.equal, written=wrote)
+        note_run(regions, "merge", receipt.seconds, equal=receipt.equal, written=receipt.by_region(regions))
         return receipt
 
 
 def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: float = 30.0) -> HealReport:
-    """Heal two regions, given by name and DSN. Both streams must run: it waits for what they still carry.
+    """Heal regions, given by name and DSN: all that stream to each other.
 
-    Raises AccountdbError where they do not run dry within ``patience_s``; nothing was written then
+    All streams must run: it waits for what they still carry. Raises Refused where the regions follow others
+    too, AccountdbError where they do not run dry within ``patience_s``; nothing was written then
     that the next pass would not find as it is.
     """
     began = time.monotonic()
@@ -127,14 +148,48 @@ def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: flo
         ready = stack.enter_context(_ready(regions, MergeOptions(jobs=1)))
         # Looking at slots is best done by sessions of their own.
         marks = {name: stack.enter_context(connect(dsn, name=f"--{name}")) for name, dsn in regions.items()}
+        _check_all_named(marks)
         _lock(stack, regions)
         writers = {name: stack.enter_context(open_writers(name, dsn, 1)) for name, dsn in regions.items()}
-        healed = heal(
-            ready.found, ready.tables, writers, lambda: run_dry(marks, within_s=patience_s), within_s=within_s
-        )
+
+        def dry() -> None:
+            run_dry(marks, within_s=patience_s)
+
+        done: dict[str, HealReport] = {}
+        turns = Turns(tuple(ready.by_other))
+        while (other := turns.next()) is not None:
+            found = ready.by_other[other]
+            more: set[Row] = set()
+            if found.others:
+                dry()
+                more = recent(found, within_s)
+            healed = heal(found, ready.tables, writers, dry, within_s=within_s, more=more)
+            turns.done(hub_changed=bool(healed.written[found.a.name]))
+            done[other] = healed.after(done.get(other))
+        report = HealReport.of(tuple(done.values()))
         seconds = round(time.monotonic() - began, 3)
-        note_run(regions, "heal", seconds, equal=not healed.different, written=healed.written)
-        return healed
+        note_run(regions, "heal", seconds, equal=not report.different, written=report.written)
+        return report
+
+
+def _check_all_named(conns: Mapping[str, Connection]) -> None:
+    """Raises Refused where a region follows more regions than are named.
+
+    What a region that is not named has deleted may have reached one of two, and not what happened before the deletion.
+    """
+    for name, conn in conns.items():
+        try:
+            with named(name, ""):
+                followed = sum(s.slot is not None for s in standing(conn).subscriptions)
+                conn.commit()
+        except MissingRightError:
+            conn.rollback()
+            continue
+        if followed > len(conns) - 1:
+            raise Refused(
+                f"{name} follows {followed} regions, and {len(conns) - 1} of them named: all must be healed together",
+                hint="name every region that streams to these: --node NAME=DSN for each, or ACCOUNTDB_REGIONS",
+            )
 
 
 def note_run(regions: Mapping[str, str], kind: str, seconds: float, *, equal: bool, written: Mapping[str, int]) -> None:
@@ -173,30 +228,38 @@ def undo_merge(regions: Mapping[str, str], path: Path) -> dict[str, TakenBack]:
             if len(known) != 1 or known[0] in writers:
                 raise UsageError(
                     f"{path} was not written by a merge of {name}",
-                    hint="undo takes the two regions of the merge",
+                    hint="undo takes the regions of the merge",
                 )
             writers[known[0]] = writer
             tables |= {(t.schema, t.name): t for t in replicated}
+        missing = [was for was in wanted if was not in writers]
+        if missing:
+            raise UsageError(
+                f"{path} was written by a merge of {', '.join(wanted)}; {', '.join(missing)} is not given",
+                hint="undo takes all regions of the merge: --node NAME=DSN for each",
+            )
         check_rights(writers.values())
         return take_back(path, writers, tables)
 
 
 @contextmanager
 def _ready(regions: Mapping[str, str], options: MergeOptions) -> Iterator[_Ready]:
-    """Check that two regions can be merged, and connect to them."""
+    """Check that the regions can be merged, and connect to them."""
     (first, dsn), *_ = regions.items()
     with connect(dsn, name=f"--{first}", autocommit=True) as conn, named(first, dsn):
         known = {(t.schema, t.name): t for t in read_tables(conn)}
     names, also, left_out = _chosen(known, options)
     wanted = Options(tables=tuple(".".join(name) for name in names), jobs=options.jobs)
-    with comparison(dict(regions), wanted, connections=options.jobs) as found:
+    with comparisons(regions, wanted, connections=options.jobs) as pairs:
+        found = pairs[0]
         _check_contract(found)
         _check_guards(found)
         tables = {f"{t.schema}.{t.name}": t for t in parents_first([known[name] for name in names])}
         by_title = {shape.title: shape for shape in found.shapes}
         shapes = tuple(by_title[title] for title in tables)
         outside = tuple(t for t in candidates(known.values()) if not violations(t) and (t.schema, t.name) not in names)
-        yield _Ready(dataclasses.replace(found, shapes=shapes), tables, also, left_out, outside)
+        ordered = tuple(dataclasses.replace(pair, shapes=shapes) for pair in pairs)
+        yield _Ready(ordered, tables, also, left_out, outside)
 
 
 def _chosen(
@@ -264,7 +327,7 @@ def _check_contract(found: Comparison) -> None:
 
 def _check_guards(found: Comparison) -> None:
     """The guards judge what a merge writes: they must be there, and be of this version."""
-    for region in (found.a, found.b):
+    for region in found.regions:
         with region.use() as conn:
             tables = read_tables(conn)
             merged = [t for t in tables if any((s.schema, s.name) == (t.schema, t.name) for s in found.shapes)]

@@ -1,4 +1,4 @@
-"""Finding the left-overs of one or two regions, and removing them one by one."""
+"""Finding the left-overs of one region or several, and removing them one by one."""
 
 from __future__ import annotations
 

@@ -182,13 +182,19 @@ def _verdict(facts: Facts, others: Mapping[str, Facts], slot: Slot, named: Seque
         return Action.KEEP, f"{holds}; {name} of {region} uses it", "its link is cut, or it is paused"
     if slot.lost:
         return Action.REMOVE, "lost: log that its subscriber needs is gone, nobody can read from it again", ""
-    left = next((name for name, one in others.items() if _bears_name_of(slot, one) and _are_partners(facts, one)), None)
+    partners = {name: one for name, one in others.items() if _are_partners(facts, one)} if _all(facts, others) else {}
+    left = next((name for name, one in partners.items() if _bears_name_of(slot, one)), None)
     if left is not None:
         young = slot.away_s is not None and slot.away_s < SETTLED_S
         if not young:
             return Action.REMOVE, f"{holds}; {left}, whose name it bears, has no subscription that uses it", ""
         return Action.KEEP, f"{holds}; a region join may have made it just now", "look again in a minute"
     return Action.KEEP, f"{holds}; its subscriber may only be away", f"--slot {slot.name} removes it"
+
+
+def _all(here: Facts, others: Mapping[str, Facts]) -> bool:
+    """Whether every region that this one follows was asked: one that was not may have a name that begins alike."""
+    return here.standing is None or len(here.standing.subscriptions) <= len(others)
 
 
 def _bears_name_of(slot: Slot, other: Facts) -> bool:

@@ -30,6 +30,26 @@ WHERE c.id BETWEEN %(low)s AND %(high)s
 ORDER BY c.recorded_at, c.id
 LIMIT 20;
 
+-- open_heads --
+-- What a list of many is made of: no rows.
+SELECT c.id, c.kind, c.table_schema, c.table_name, c.recorded_at
+FROM accountdb.conflict AS c
+WHERE c.state = 'open' AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)
+ORDER BY c.recorded_at, c.id;
+
+-- of_ids --
+SELECT c.id, c.kind, c.table_schema, c.table_name, c.row_key, c.rule, c.detail, c.winner::text, c.loser::text,
+       c.state, c.node, c.recorded_at
+FROM accountdb.conflict AS c
+WHERE c.id = ANY (%(ids)s::uuid[])
+ORDER BY c.recorded_at, c.id;
+
+-- newest --
+SELECT c.id, c.recorded_at
+FROM accountdb.conflict AS c
+ORDER BY c.recorded_at DESC, c.id
+LIMIT %(most)s;
+
 -- open_of_row --
 SELECT c.id, c.kind, c.table_schema, c.table_name, c.row_key, c.rule, c.detail, c.winner::text, c.loser::text,
        c.state, c.node, c.recorded_at

@@ -48,6 +48,19 @@ CROSS JOIN LATERAL pg_catalog.to_jsonb(s) AS j (row)
 WHERE s.slot_type = 'logical' AND NOT s.temporary AND s.database = pg_catalog.current_database()
 ORDER BY s.slot_name;
 
+-- applied --
+-- Up to where of its provider's log each subscription has applied, by its slot. For superusers.
+SELECT coalesce(s.subslotname, o.external_id), pg_catalog.pg_wal_lsn_diff(o.remote_lsn, '0/0')::bigint
+FROM pg_catalog.pg_replication_origin_status AS o
+LEFT JOIN pg_catalog.pg_subscription AS s
+    ON o.external_id = 'pg_' || s.oid::text
+   AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database());
+
+-- log_end --
+-- How far this server's log has come.
+SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0')::bigint
+WHERE NOT pg_catalog.pg_is_in_recovery();
+
 -- workers --
 SELECT pg_catalog.current_setting('max_logical_replication_workers')::int,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_subscription AS s WHERE s.pid IS NOT NULL)::int,

@@ -175,9 +175,20 @@ DELETE FROM {table} AS t WHERE t.uuid = %(uuid)s AND t.created_at = %(created_at
 INSERT INTO accountdb.resolution (conflict_id, action)
 SELECT c.id, 'healed'
 FROM accountdb.conflict AS c JOIN {table} AS t ON t.uuid = c.row_key
-WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown')
+WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown', 'skipped')
   AND c.table_schema = %(schema)s AND c.table_name = %(table)s
   AND t.version >= (c.loser ->> 'version')::bigint
+  AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)
+ON CONFLICT DO NOTHING;
+
+-- close_gone --
+-- A delete that was skipped here, of a row that is gone by now.
+INSERT INTO accountdb.resolution (conflict_id, action)
+SELECT c.id, 'healed'
+FROM accountdb.conflict AS c
+WHERE c.state = 'open' AND c.kind = 'skipped' AND c.rule = 'skipped_delete'
+  AND c.table_schema = %(schema)s AND c.table_name = %(table)s
+  AND NOT EXISTS (SELECT FROM {table} AS t WHERE t.uuid = c.row_key)
   AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id)
 ON CONFLICT DO NOTHING;
 

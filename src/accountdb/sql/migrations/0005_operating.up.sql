@@ -84,3 +84,11 @@ AS $function$
 $function$;
 REVOKE ALL ON FUNCTION accountdb.conflict_counts() FROM PUBLIC;
 COMMENT ON FUNCTION accountdb.conflict_counts() IS 'How many conflicts there are: open, in all, of the last minute and hour.';
+
+-- With several regions several subscriptions may wait: each for the provider that it was asked of.
+ALTER TABLE accountdb.pending_subscription
+    ADD COLUMN IF NOT EXISTS provider text,
+    ADD COLUMN IF NOT EXISTS provider_node text;
+COMMENT ON COLUMN accountdb.pending_subscription.provider IS
+    'The database that is waited for, as system identifier and OID. NULL where nobody noted it.';
+COMMENT ON COLUMN accountdb.pending_subscription.provider_node IS 'Its node name, where it had one by then.';

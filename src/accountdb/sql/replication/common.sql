@@ -16,8 +16,21 @@ WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', w.schema, w.name)) IS 
 -- pending --
 SELECT p.name FROM accountdb.pending_subscription AS p ORDER BY p.name;
 
+-- waiting --
+SELECT p.name, p.provider, p.provider_node FROM accountdb.pending_subscription AS p ORDER BY p.name;
+
+-- identity --
+-- What tells one database from every other, whatever its address.
+SELECT c.system_identifier::text || '/' || d.oid::text
+FROM pg_catalog.pg_control_system() AS c, pg_catalog.pg_database AS d
+WHERE d.datname = pg_catalog.current_database();
+
 -- add_pending --
-INSERT INTO accountdb.pending_subscription (name, mode) VALUES (%(name)s, %(mode)s) ON CONFLICT DO NOTHING;
+INSERT INTO accountdb.pending_subscription AS p (name, mode, provider, provider_node)
+VALUES (%(name)s, %(mode)s, %(provider)s, %(provider_node)s)
+ON CONFLICT (name) DO UPDATE SET mode = excluded.mode, provider = excluded.provider, provider_node = excluded.provider_node
+    WHERE (p.mode, p.provider, p.provider_node)
+          IS DISTINCT FROM (excluded.mode, excluded.provider, excluded.provider_node);
 
 -- drop_pending --
 DELETE FROM accountdb.pending_subscription AS p

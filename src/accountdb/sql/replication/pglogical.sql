@@ -54,6 +54,10 @@ FROM pglogical.subscription AS s
 JOIN pglogical.node_interface AS i ON i.if_id = s.sub_origin_if
 WHERE s.sub_name = %(name)s;
 
+-- slot_name --
+-- The slot that pglogical will make on a provider.
+SELECT pglogical.pglogical_gen_slot_name(%(database)s::name, %(node)s::name, %(name)s::name)::text;
+
 -- left_slot --
 SELECT s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
 

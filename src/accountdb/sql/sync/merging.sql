@@ -6,7 +6,7 @@ SELECT pg_catalog.clock_timestamp(), pg_catalog.set_config('lock_timeout', %(loc
 -- unstored --
 -- Rows that came before and could not be stored: their parent may be here by now.
 SELECT c.row_key::text FROM accountdb.conflict AS c
-WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown') AND c.table_schema = %(schema)s AND c.table_name = %(table)s
+WHERE c.state = 'open' AND c.kind IN ('orphan', 'unknown', 'skipped') AND c.table_schema = %(schema)s AND c.table_name = %(table)s
   AND NOT EXISTS (SELECT FROM accountdb.resolution AS r WHERE r.conflict_id = c.id);
 
 -- released --
