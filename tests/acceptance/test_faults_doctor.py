@@ -100,6 +100,20 @@ def test_a_unique_index_on_one_side(healthy: Lab, tmp_path: Path) -> None:
     follow(healthy, drift["remedy"], tmp_path)
 
 
+@pytest.mark.by_hand(ready_lab="native")
+def test_a_column_on_one_side(healthy: Lab, tmp_path: Path) -> None:
+    """What one region has alone is made in the other: the hint loses nothing."""
+    run_sql(healthy.region("global").admin_dsn, "ALTER TABLE public.sessions ADD COLUMN device text DEFAULT 'a'")
+    drift = found(healthy, "structure", None)
+    assert "column public.sessions.device is in global, not in cn" in drift["found"]
+    follow(healthy, drift["remedy"], tmp_path)
+    well(healthy)
+    assert value(healthy.region("cn").admin_dsn, "SELECT count(device) FROM sessions") >= 0
+    for region in healthy.regions:
+        run_sql(region.admin_dsn, "ALTER TABLE public.sessions DROP COLUMN device")
+        assert migratectl("init", "--dsn", region.admin_dsn, "--mode", healthy.mode).returncode == 0
+
+
 @pytest.mark.pglogical
 def test_public_may_use_pglogical_again(ready_labs: Any, tmp_path: Path) -> None:
     lab: Lab = ready_labs.of("pglogical")
