@@ -107,7 +107,8 @@ def _schema(conn: Connection, here: Here) -> Iterator[Finding]:
         yield here.look.failed("schema", error.message, remedy=Remedy(error.hint or ""))
         return
     if plan.steps:
-        command = on_all(here.everyone, "migrate") or (on_one(here.name, "migrate"),)
+        alone = len(here.everyone) == 1
+        command = (on_one(here.name, "migrate"),) if alone else on_all(here.everyone, "migrate")
         pending = len(plan.steps)
         what = f"version {plan.from_version}, {pending} migration{'s' if pending > 1 else ''} pending"
         yield here.look.failed("schema", what, remedy=Remedy("", command))
