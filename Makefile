@@ -25,7 +25,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 READY := .venv/.accountdb-ready
 
-.PHONY: help env pglogical browser demo test test-all test-fast proof faults follow bench check format clean
+.PHONY: help env pglogical tools demo test test-all test-fast proof faults follow bench check format clean
 
 help:
 	@sed -n 's/^#  *make/  make/p' Makefile
@@ -40,19 +40,20 @@ $(READY): pyproject.toml scripts/bootstrap.sh
 pglogical:
 	@sh scripts/pglogical.sh
 
-# What the tests of the dashboard and of the alert rules need: Chromium and promtool.
-browser: env
+# What some tests need besides: Chromium, promtool, and a clock that can be off. Told where one cannot be had.
+tools: env
 	@sh scripts/chromium.sh
 	@sh scripts/promtool.sh
+	@sh scripts/faketime.sh
 
 demo: env
 	@if [ "$(MODE)" = pglogical ]; then sh scripts/pglogical.sh --need; fi
 	@$(BIN)/migratectl demo --mode $(MODE)
 
-test: env pglogical browser
+test: env pglogical tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-all: env pglogical browser
+test-all: env pglogical tools
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --all $(TESTS)
 
 test-fast: env

@@ -113,6 +113,26 @@ def test_a_crash_between_slot_and_subscription_is_taken_over(apart: Lab) -> None
     eventually(lambda: rows(there, "SELECT FROM users WHERE username = 'between'"))
 
 
+def test_a_slot_of_another_follower_is_told_before_anything_is_made(apart: Lab) -> None:
+    """With three regions pglogical gives the slots of two followers one name, where their subscriptions have one."""
+    if apart.mode != "pglogical":
+        pytest.skip("native slots bear the follower's name")
+    provider = apart.region("global").admin_dsn
+    assert join(apart, "global").returncode == 0
+    slot = "pgl_account_node_global_sub_from_global"
+    run_sql(provider, "SELECT pg_create_logical_replication_slot(%s, 'pglogical_output')", slot)
+    try:
+        found = join(apart, "cn")
+        assert found.returncode == 3
+        assert f"replication slot {slot} is on the provider already" in found.stderr
+        assert "such as sub_node_cn_from_node_global" in found.stderr
+        assert rows(apart.region("cn").admin_dsn, "SELECT FROM pglogical.subscription") == []
+    finally:
+        run_sql(provider, "SELECT pg_drop_replication_slot(%s)", slot)
+    assert join(apart, "cn").returncode == 0
+    eventually(lambda: healthy(apart))
+
+
 def test_reset_is_refused_while_joined_and_empties_afterwards(apart: Lab) -> None:
     for name in ("cn", "global"):
         assert join(apart, name).returncode == 0

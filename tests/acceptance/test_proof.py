@@ -54,18 +54,42 @@ def test_two_jobs_of_pgsync_end_equal_and_lawful(proof_labs: Labs, tmp_path: Pat
     assert outcome.writes > 0
 
 
+@pytest.fixture(scope="module", params=["native", pytest.param("pglogical", marks=pytest.mark.pglogical)])
+def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with closing(Labs(tmp_path_factory, "proof3", playable, regions=3)) as labs:
+        yield labs.of(request.param)
+
+
+@pytest.mark.by_hand(three="pglogical")
+@pytest.mark.parametrize("seed", [7, 11])
+def test_a_random_history_of_three_regions_ends_equal_and_lawful(three: Lab, seed: int) -> None:
+    """Of one region cut off, or of one link: what comes by the third region is ahead of what comes straight."""
+    outcome = play(three, make(seed, 6, three.names))
+    assert outcome.faults == (), f"make proof SEED={seed} MODE={three.mode} REGIONS=3 ROUNDS=6"
+    assert outcome.writes > 0
+
+
 @pytest.mark.parametrize("proof_lab", ["native"], indirect=True)
 def test_the_proof_can_fail(proof_lab: Lab) -> None:
+    assert_found_out(proof_lab, rounds=10, patience_s=10)
+
+
+@pytest.mark.parametrize("three", ["native"], indirect=True)
+def test_the_proof_of_three_regions_can_fail(three: Lab) -> None:
+    assert_found_out(three, rounds=3, patience_s=4)
+
+
+def assert_found_out(lab: Lab, *, rounds: int, patience_s: float) -> None:
     """Without its guards the same program finds that the regions do not end equal."""
-    calm = make(7)
+    calm = make(7, rounds, lab.names)
     history = replace(calm, rounds=tuple(replace(r, fault=Fault.NONE) for r in calm.rounds))
-    with connect(proof_lab.region("cn").admin_dsn, autocommit=True) as conn:
+    with connect(lab.region("cn").admin_dsn, autocommit=True) as conn:
         conn.execute("ALTER TABLE users DISABLE TRIGGER accountdb_guard")
     try:
-        outcome = play(proof_lab, history, patience_s=10)
+        outcome = play(lab, history, patience_s=patience_s)
         assert outcome.faults
     finally:
-        with connect(proof_lab.region("cn").admin_dsn, autocommit=True) as conn:
+        with connect(lab.region("cn").admin_dsn, autocommit=True) as conn:
             conn.execute("ALTER TABLE users ENABLE REPLICA TRIGGER accountdb_guard")
 
 

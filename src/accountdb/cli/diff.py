@@ -115,12 +115,12 @@ def _equal(found: tuple[TableResult, ...]) -> bool:
 def tell_row(row: Finding) -> None:
     """One row that differs, on a line."""
     key = " ".join(f"{printable(name)}={_plain(text)}" for name, text in row.key.items())
-    if len(row.regions) > 1:
+    if row.values:
         differs = f"differs in {', '.join(_values(name, texts) for name, texts in row.values.items())};"
         stands = f" {row.winner} wins:" if row.winner else ""
         why = f"{differs}{stands} {row.why}"
     else:
-        only = f"only in {row.regions[0]}"
+        only = f"only in {', '.join(row.regions)}"
         why = only if row.why == only else f"{only}; {row.why}"
     output.say(f"{printable(row.table)} {key} {printable(why)}")
 

@@ -55,7 +55,7 @@ def _show(found: Checkup) -> None:
 def _line(one: Finding, width: int) -> None:
     why = f": {one.cause}" if one.cause else ""
     output.say(f"  {one.level.value:4}  {one.check:{width}}  {one.found}{why}")
-    if one.level.value in ("warn", "fail"):
+    if one.level.value in ("warn", "fail") or one.remedy.commands:
         for line in (one.remedy.says, *one.remedy.commands):
             if line:
                 output.say(f"        hint: {line}")

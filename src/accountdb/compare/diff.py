@@ -290,7 +290,7 @@ def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Fin
     """What is to be said of some rows; None for those that are equal by now."""
     policy = found.policy and looker.shape.ordered
     details = looker.whole(keys, policy=policy)
-    dead = looker.dead(keys) if policy else {}
+    dead = looker.dead_anywhere(keys) if policy else {}
     names = [region.name for region in found.regions]
     findings: list[Finding | None] = []
     for key, row in zip(keys, details, strict=True):
@@ -306,6 +306,9 @@ def describe(found: Comparison, looker: Looker, keys: Sequence[Key]) -> list[Fin
             who, why = winner(names, copies, dead.get(uuid, {}))
         elif alike:
             why = f"only in {', '.join(held)}"
+        lacking = [name for name in names if name not in held]
+        if lacking and not alike:
+            why += f"; not in {', '.join(lacking)}"
         findings.append(_finding(found, looker.shape, key, held, who, why))
     return findings
 

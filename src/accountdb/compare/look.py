@@ -50,7 +50,7 @@ class Detail:
 class Looker:
     """Looks at rows of one table in two regions, whole, whatever condition brought them up.
 
-    ``others`` are more regions: their tombstones count, and ``whole`` shows their copies too.
+    ``others`` are more regions, which only ``whole`` and ``dead_anywhere`` look at.
     """
 
     a: Region
@@ -93,10 +93,20 @@ class Looker:
         return self._each(regions, keys, more, _detail)
 
     def dead(self, keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
-        """The lives of these rows that have a tombstone in any region, with the row that each was merged into."""
+        """The lives of these rows that have a tombstone in either region, with the row that each was merged into."""
+        return self._dead((self.a, self.b), keys)
+
+    def dead_anywhere(self, keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
+        """The same of all regions: what becomes of the rows once all are merged.
+
+        Not for what is done to two of them: what had happened in a third one before it deleted a row may not be here.
+        """
+        return self._dead((self.a, self.b, *self.others), keys)
+
+    def _dead(self, regions: Sequence[Region], keys: Sequence[Key]) -> dict[UUID, dict[datetime, UUID | None]]:
         found: defaultdict[UUID, dict[datetime, UUID | None]] = defaultdict(dict)
         values = {"schema": self.shape.schema, "table": self.shape.name, "keys": [UUID(key[0]) for key in keys]}
-        for region in (self.a, self.b, *self.others):
+        for region in regions:
             with region.use() as conn:
                 for key, created_at, winner in conn.execute(block(FILE, "dead"), values):
                     found[key][created_at] = winner or found[key].get(created_at)

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from accountdb.doctor.hints import on_all, on_one, psql
 from accountdb.doctor.model import listed
-from accountdb.doctor.region import FILE, Here
+from accountdb.doctor.region import FILE, Here, Subject
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import Mode
@@ -19,21 +19,8 @@ LONG_S = 600.0
 _HEALED_S = 24 * 3600.0
 
 
-def look(conn: Connection, here: Here) -> Iterator[Finding]:
-    """The checks of what goes on in one region."""
-    open_ = list(conn.execute(block(FILE, "transactions"), {"seconds": LONG_S}))
-    yield from _transactions(here, open_)
-    yield from _prepared(here, list(conn.execute(block(FILE, "prepared"), {"seconds": LONG_S})))
-    if not here.prepared:
-        return
-    yield from _conflicts(conn, here)
-    if here.mode is Mode.PGSYNC:
-        yield _capture(conn, here)
-    elif here.joined:
-        yield _healing(conn, here)
-
-
-def _transactions(here: Here, rows: Sequence[tuple[object, ...]]) -> Iterator[Finding]:
+def _transactions(conn: Connection, here: Here) -> Iterator[Finding]:
+    rows = conn.execute(block(FILE, "transactions"), {"seconds": LONG_S}).fetchall()
     for pid, user, application, state, seconds in rows:
         text = f"process {pid} of {user or 'somebody'} ({application or 'unnamed'}), {state}, for {_period(seconds)}"
         cause = "its locks hold up what is applied, and its age the log that slots keep"
@@ -45,7 +32,8 @@ def _transactions(here: Here, rows: Sequence[tuple[object, ...]]) -> Iterator[Fi
         yield here.look.passed("transaction", "none is open for long")
 
 
-def _prepared(here: Here, rows: Sequence[tuple[object, ...]]) -> Iterator[Finding]:
+def _prepared(conn: Connection, here: Here) -> Iterator[Finding]:
+    rows = conn.execute(block(FILE, "prepared"), {"seconds": LONG_S}).fetchall()
     for gid, owner, database, seconds in rows:
         name = sql.Literal(gid).as_string()
         text = f"prepared transaction {name} of {owner} in database {database}, for {_period(seconds)}"
@@ -57,6 +45,8 @@ def _prepared(here: Here, rows: Sequence[tuple[object, ...]]) -> Iterator[Findin
 
 
 def _conflicts(conn: Connection, here: Here) -> Iterator[Finding]:
+    if not here.prepared:
+        return
     may = conn.execute(block(FILE, "may_count")).fetchone()
     if not (may and may[0]):
         yield here.look.unseen("conflict", f"role {here.facts.role.name} may not call accountdb.conflict_counts()")
@@ -70,12 +60,15 @@ def _conflicts(conn: Connection, here: Here) -> Iterator[Finding]:
         yield here.look.passed("conflict", f"none open, {recorded} on record")
 
 
-def _healing(conn: Connection, here: Here) -> Finding:
+def _healing(conn: Connection, here: Here) -> Iterator[Finding]:
+    if not here.joined:
+        return
     may = conn.execute(block(FILE, "may_read_runs")).fetchone()
     if not (may and may[0]):
-        return here.look.unseen("healing", f"role {here.facts.role.name} may not read accountdb.last_run")
+        yield here.look.unseen("healing", f"role {here.facts.role.name} may not read accountdb.last_run")
+        return
     runs = conn.execute(block(FILE, "runs")).fetchall()
-    return judge_runs(here, [(str(kind), equal, float(age)) for kind, _, equal, age in runs])
+    yield judge_runs(here, [(str(kind), equal, float(age)) for kind, _, equal, age in runs])
 
 
 def judge_runs(here: Here, runs: Sequence[tuple[str, bool | None, float]]) -> Finding:
@@ -94,7 +87,9 @@ def judge_runs(here: Here, runs: Sequence[tuple[str, bool | None, float]]) -> Fi
     return here.look.passed("healing", text)
 
 
-def _capture(conn: Connection, here: Here) -> Finding:
+def _capture(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.mode is not Mode.PGSYNC or not here.prepared:
+        return
     tables = [table for table in here.tables if table.primary_key]
     logged = captured(conn, tables)
     left = [table.name for table in tables if (table.schema, table.name) not in logged]
@@ -102,8 +97,9 @@ def _capture(conn: Connection, here: Here) -> Finding:
         text = f"{listed(left)}: not logged"
         cause = "where this region is a source, each pass reads the whole table"
         remedy = Remedy("", (on_one(here.name, "init --mode pgsync"),))
-        return here.look.info("capture", text, cause=cause, remedy=remedy)
-    return here.look.passed("capture", f"{len(tables)} tables")
+        yield here.look.info("capture", text, cause=cause, remedy=remedy)
+    else:
+        yield here.look.passed("capture", f"{len(tables)} tables")
 
 
 def _period(value: object) -> str:
@@ -113,3 +109,13 @@ def _period(value: object) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+SUBJECTS: tuple[tuple[str, Subject], ...] = (
+    ("transaction", _transactions),
+    ("prepared_transaction", _prepared),
+    ("conflict", _conflicts),
+    ("healing", _healing),
+    ("capture", _capture),
+)
+"""Each with the check that stands for it where the server refuses to answer."""

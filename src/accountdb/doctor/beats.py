@@ -25,13 +25,15 @@ def judge_beats(looked_at: Mapping[str, tuple[Connection, Here]]) -> Iterator[Fi
             del streaming[name]
             yield here.look.unseen("gap", f"role {here.facts.role.name} may not read the beats")
     # First what arrived: a beat that is made meanwhile is not among them then.
-    arrived = {name: dict(conn.execute(block(_FILE, "arrived"))) for name, (conn, _) in streaming.items()}
+    arrived: dict[str, dict[str, list[datetime]]] = {
+        name: dict(conn.execute(block(_FILE, "arrived")).fetchall()) for name, (conn, _) in streaming.items()
+    }
     regions = tuple(looked_at)
     for provider, (conn, there) in streaming.items():
         sent: Sequence[datetime] = _one(conn, "sent", node=there.node) or ()
         for receiver, (_, here) in streaming.items():
             if receiver != provider:
-                came = arrived[receiver].get(there.node, ())
+                came = arrived[receiver].get(there.node or "", [])
                 proved = _one(conn, "proved", partner=here.node)
                 yield judge(receiver, provider, regions, forgotten(sent, came, proved), passed_over(sent, came, proved))
 

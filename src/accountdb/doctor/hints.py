@@ -31,6 +31,11 @@ def word(value: str) -> str:
     return f'"{value}"' if "'" in value and not set(value) & set('"$`\\!') else shlex.quote(value)
 
 
+def plain(name: str) -> str:
+    """A region's name as a part of the name of a node or a subscription."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())
+
+
 def set_parameter(region: str, name: str, value: str, *, says: str = "a superuser runs it") -> Remedy:
     """A parameter of a server, in force at once and for good."""
     return Remedy(says, psql(region, f"ALTER SYSTEM SET {name} = {value}", "SELECT pg_reload_conf()"))

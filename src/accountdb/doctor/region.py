@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import psycopg
 
@@ -12,6 +12,7 @@ from accountdb.catalog.tables import Table, read_tables
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.doctor.model import Look
 from accountdb.errors import MissingRightError
+from accountdb.health.advice import Finding
 from accountdb.pg.connect import Connection
 from accountdb.replication import common
 from accountdb.replication.engine import engine_for, standing
@@ -25,7 +26,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True)
 class Here:
-    """One region. ``noted`` is the mode that init noted, ``mode`` the one that is judged by.
+    """One region. ``noted`` is the mode that init noted, ``mode`` the one that is judged by; ``asked``: it was named.
 
     ``standing`` and ``offered`` are None where this role may not read them.
     """
@@ -43,6 +44,7 @@ class Here:
     node: str | None
     noted: Mode
     mode: Mode
+    asked: bool
     standing: Standing | None
     known: tuple[Table, ...] = field(repr=False)
     offered: frozenset[tuple[str, str]] | None = field(repr=False)
@@ -103,10 +105,15 @@ def read_here(conn: Connection, name: str, everyone: tuple[str, ...], asked: Mod
         node,
         noted,
         mode,
+        asked is not None,
         allowed(lambda: standing(conn)),
         read_tables(conn),
         allowed(lambda: engine_for(noted).offered(conn)) if noted is not Mode.PGSYNC else frozenset(),
     )
+
+
+Subject: TypeAlias = "Callable[[Connection, Here], Iterable[Finding]]"
+"""Looks at one thing in one region. What the server refuses ends it, and no other."""
 
 
 def allowed(read: Callable[[], _Found]) -> _Found | None:

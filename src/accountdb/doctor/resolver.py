@@ -20,6 +20,7 @@ from accountdb.doctor.region import FILE, Here
 from accountdb.health import commands
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
+from accountdb.replication.model import Mode
 from accountdb.sql import block
 
 _RIGHT = "apply_remote"
@@ -57,6 +58,8 @@ class Worker:
 
 def look(conn: Connection, here: Here) -> Iterator[Finding]:
     """The resolver of every subscription that is enabled."""
+    if here.mode is not Mode.PGLOGICAL:
+        return
     if here.facts.conflict_resolution == "":
         yield here.look.unseen("conflict_resolution", "pglogical is not preloaded")
         return
@@ -124,10 +127,11 @@ def _judge(here: Here, setting: Setting, worker: Worker, log: Sequence[str]) -> 
     if worker.began is None:
         return look.unseen("conflict_resolution", f"set to {_RIGHT}; {name} has no running worker", name)
     began = f"{worker.began:%Y-%m-%d %H:%M:%S} UTC"
-    if known:
+    changed = _changed_after_begin(log, name)
+    if known or changed is False:
         return look.passed("conflict_resolution", f"{_RIGHT} in the worker of {name}, which runs since {began}", name)
     again = Remedy("", (commands.resume(here.name, name, ("", name)),))
-    if _changed_after_begin(log, name):
+    if changed:
         text = f"the running worker of {name} does not have the setting of now, {_RIGHT}"
         cause = f"it runs since {began}, and the server's log says that {_NAME} was changed after that"
         return look.failed("conflict_resolution", text, name, cause, again)
@@ -146,10 +150,12 @@ def _since(setting: Setting, worker: Worker) -> bool:
     return setting.loaded_at < worker.began or untouched
 
 
-def _changed_after_begin(log: Sequence[str], subscription: str) -> bool:
+def _changed_after_begin(log: Sequence[str], subscription: str) -> bool | None:
+    """By the server's log; None where that does not reach back to the worker's beginning."""
     began = [at for at, line in enumerate(log) if line.partition(_BEGAN)[2].strip() == subscription]
-    changed = [at for at, line in enumerate(log) if _CHANGED.search(line)]
-    return bool(began and changed and changed[-1] > began[-1])
+    if not began:
+        return None
+    return any(_CHANGED.search(line) for line in log[began[-1] + 1 :])
 
 
 def _mend(here: Here, setting: Setting | None, subscriptions: Sequence[str]) -> Remedy:

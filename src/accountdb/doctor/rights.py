@@ -9,7 +9,7 @@ from psycopg import sql
 
 from accountdb.doctor.hints import on_one, psql, word
 from accountdb.doctor.model import listed
-from accountdb.doctor.region import FILE, Here
+from accountdb.doctor.region import FILE, Here, Subject
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import Mode
@@ -32,18 +32,16 @@ class Granted:
     rights: tuple[str, ...]
 
 
-def look(conn: Connection, here: Here) -> Iterator[Finding]:
-    """The checks of rights and encryption of one region."""
+def _granted(conn: Connection, here: Here) -> list[Granted]:
     names = [table.name for table in here.replicated]
-    granted = [
+    return [
         Granted(table, role, public, superuser, tuple(rights))
         for table, role, public, superuser, rights in conn.execute(block(FILE, "table_rights"), {"tables": names})
     ]
-    yield from judge_business(here, granted, names)
-    yield from _public(conn, here, granted)
-    yield from _encryption(conn, here)
-    if here.mode is Mode.PGLOGICAL and here.prepared:
-        yield _monitoring(conn, here)
+
+
+def _business(conn: Connection, here: Here) -> Iterator[Finding]:
+    yield from judge_business(here, _granted(conn, here), [table.name for table in here.replicated])
 
 
 def judge_business(here: Here, granted: Sequence[Granted], tables: Sequence[str]) -> Iterator[Finding]:
@@ -82,8 +80,8 @@ def judge_business(here: Here, granted: Sequence[Granted], tables: Sequence[str]
         yield here.look.passed("business_role", f"{listed(sorted(writers))}: the four rights on every table")
 
 
-def _public(conn: Connection, here: Here, granted: Sequence[Granted]) -> Iterator[Finding]:
-    found = [*_public_tables(here, granted), *_public_own(conn, here)]
+def _public(conn: Connection, here: Here) -> Iterator[Finding]:
+    found = [*_public_tables(here, _granted(conn, here)), *_public_own(conn, here)]
     if here.facts.has_pglogical:
         using = {role: right for role, right in conn.execute(block(FILE, "pglogical_rights")) if right == "USAGE"}
         reaching = {role for (role,) in conn.execute(block(FILE, "pglogical_objects"))}
@@ -168,10 +166,22 @@ def judge_tls(here: Here, what: str, ssl: bool, version: str, local: bool) -> Fi
     return here.look.warn("tls", f"{what}: not encrypted", what, cause, Remedy(says))
 
 
-def _monitoring(conn: Connection, here: Here) -> Finding:
+def _monitoring(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.mode is not Mode.PGLOGICAL or not here.prepared:
+        return
     row = conn.execute(block(FILE, "states_function")).fetchone()
     if row and row[0]:
-        return here.look.passed("monitoring", "accountdb.subscription_states() is there")
+        yield here.look.passed("monitoring", "accountdb.subscription_states() is there")
+        return
     text = "accountdb.subscription_states() is missing: ordinary roles see no subscription"
     remedy = Remedy("a superuser runs it", (on_one(here.name, "init --mode pglogical"),))
-    return here.look.warn("monitoring", text, remedy=remedy)
+    yield here.look.warn("monitoring", text, remedy=remedy)
+
+
+SUBJECTS: tuple[tuple[str, Subject], ...] = (
+    ("business_role", _business),
+    ("public_rights", _public),
+    ("tls", _encryption),
+    ("monitoring", _monitoring),
+)
+"""Each with the check that stands for it where the server refuses to answer."""

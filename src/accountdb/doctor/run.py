@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import psycopg
 
@@ -15,7 +14,7 @@ from accountdb.doctor import activity, resolver, rights, servers, streams, struc
 from accountdb.doctor.beats import judge_beats
 from accountdb.doctor.clock import Clock, judge_clocks, read_clock
 from accountdb.doctor.model import Checkup, Look
-from accountdb.doctor.region import Here, read_here
+from accountdb.doctor.region import Here, Subject, read_here
 from accountdb.errors import AccountdbError
 from accountdb.health.advice import Finding, Remedy
 from accountdb.health.status import Status, read_status
@@ -26,14 +25,13 @@ from accountdb.replication.model import Mode, State
 from accountdb.setup.checking import refuse_same
 
 _STATUS_S = 5.0
-_Subject: TypeAlias = Callable[[Connection, Here], Iterator[Finding]]
-# Each with the check that stands for it where the server refuses to answer.
-_SUBJECTS: tuple[tuple[str, _Subject], ...] = (
-    ("server", servers.look),
-    ("row_contract", tables.look),
+_SUBJECTS: tuple[tuple[str, Subject], ...] = (
+    *servers.SUBJECTS,
+    *tables.SUBJECTS,
     ("version_rises", trial.look),
-    ("business_role", rights.look),
-    ("transaction", activity.look),
+    *rights.SUBJECTS,
+    *activity.SUBJECTS,
+    ("conflict_resolution", resolver.look),
 )
 
 
@@ -94,10 +92,7 @@ def _begin(region: _Region, everyone: tuple[str, ...], mode: Mode | None, stack:
 def _examine(region: _Region) -> None:
     assert region.conn is not None
     assert region.here is not None
-    subjects = list(_SUBJECTS)
-    if region.here.mode is Mode.PGLOGICAL:
-        subjects.append(("conflict_resolution", resolver.look))
-    for check, subject in subjects:
+    for check, subject in _SUBJECTS:
         region.findings += _asked(region, check, subject)
 
     def slots(conn: Connection, here: Here) -> Iterator[Finding]:
@@ -107,7 +102,7 @@ def _examine(region: _Region) -> None:
     region.findings += _asked(region, "slot", slots)
 
 
-def _asked(region: _Region, check: str, ask: Callable[[Connection, Here], Iterator[Finding]]) -> list[Finding]:
+def _asked(region: _Region, check: str, ask: Subject) -> list[Finding]:
     """The findings of one subject; what the server refuses is told, and keeps no other from being looked at."""
     assert region.conn is not None
     assert region.here is not None
@@ -142,7 +137,8 @@ def _shared(answering: Mapping[str, _Region], regions: Mapping[str, str], ignore
         yield from structures.leftovers(conns, tuple(regions))
     except (AccountdbError, psycopg.Error) as error:
         yield Look(None).unseen("leftover", getattr(error, "message", "the server refused to answer"))
-    if any(one.here is not None and one.here.streams and not one.here.joined for one in answering.values()):
+    heres = [one.here for one in answering.values() if one.here is not None]
+    if any(here.streams and here.standing is not None and not here.joined for here in heres):
         why = "whether each server reaches the other shows when they join: this machine is another one"
         yield Look(None).unseen("network", why)
 

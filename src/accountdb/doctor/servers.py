@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from accountdb.doctor.hints import of_problem, on_all, on_one, psql, set_parameter
+from accountdb.doctor.hints import of_problem, on_all, on_one, plain, psql, set_parameter
 from accountdb.doctor.model import Look
-from accountdb.doctor.region import FILE, Here
+from accountdb.doctor.region import FILE, Here, Subject
 from accountdb.errors import AccountdbError
 from accountdb.health.advice import Finding, Remedy
 from accountdb.migrations.runner import plan_for
@@ -30,22 +30,8 @@ _PASSED_PGLOGICAL = {
 }
 
 
-def look(conn: Connection, here: Here) -> Iterator[Finding]:
-    """The checks of one server."""
-    yield from _writable(here)
+def _writable(conn: Connection, here: Here) -> Iterator[Finding]:
     yield here.look.passed("server", f"PostgreSQL {here.version}")
-    yield from _prepared(conn, here)
-    if here.streams:
-        yield from judge_parameters(here)
-        yield judge_keep(here)
-    else:
-        yield from _pgsync_rights(here)
-    if here.mode is Mode.PGLOGICAL:
-        row = conn.execute(block(FILE, "extension")).fetchone()
-        yield judge_extension(here, *(row or (None, None)))
-
-
-def _writable(here: Here) -> Iterator[Finding]:
     if here.standby:
         yield here.look.failed(
             "region",
@@ -69,11 +55,12 @@ def _writable(here: Here) -> Iterator[Finding]:
 
 
 def _prepared(conn: Connection, here: Here) -> Iterator[Finding]:
+    """Whether init was run, and in which mode."""
     if not here.prepared:
         yield here.look.failed(
             "init",
             "not prepared for accountdb",
-            remedy=Remedy("", (on_one(here.name, f"init --mode {here.mode} --node node_{_plain(here.name)}"),)),
+            remedy=Remedy("", (on_one(here.name, f"init --mode {here.mode} --node node_{plain(here.name)}"),)),
         )
         return
     if here.noted is not here.mode:
@@ -85,17 +72,13 @@ def _prepared(conn: Connection, here: Here) -> Iterator[Finding]:
         )
     else:
         yield here.look.passed("init", f"prepared for mode {here.noted}")
-    yield from _node(conn, here)
-    yield _schema(conn, here)
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lower())
 
 
 def _node(conn: Connection, here: Here) -> Iterator[Finding]:
+    if not here.prepared:
+        return
     setting = common.node_setting(conn)
-    again = Remedy("", (on_one(here.name, f"init --mode {here.noted} --node node_{_plain(here.name)}"),))
+    again = Remedy("", (on_one(here.name, f"init --mode {here.noted} --node node_{plain(here.name)}"),))
     if here.node is None:
         if here.streams:
             yield here.look.failed(
@@ -115,18 +98,35 @@ def _node(conn: Connection, here: Here) -> Iterator[Finding]:
         yield here.look.passed("node", here.node)
 
 
-def _schema(conn: Connection, here: Here) -> Finding:
+def _schema(conn: Connection, here: Here) -> Iterator[Finding]:
+    if not here.prepared:
+        return
     try:
         plan = plan_for(conn)
     except AccountdbError as error:
-        remedy = Remedy(error.hint or "")
-        return here.look.failed("schema", error.message, remedy=remedy)
+        yield here.look.failed("schema", error.message, remedy=Remedy(error.hint or ""))
+        return
     if plan.steps:
         command = on_all(here.everyone, "migrate") if len(here.everyone) > 1 else on_one(here.name, "migrate")
         pending = len(plan.steps)
         what = f"version {plan.from_version}, {pending} migration{'s' if pending > 1 else ''} pending"
-        return here.look.failed("schema", what, remedy=Remedy("", (command,)))
-    return here.look.passed("schema", f"version {plan.to_version}")
+        yield here.look.failed("schema", what, remedy=Remedy("", (command,)))
+    else:
+        yield here.look.passed("schema", f"version {plan.to_version}")
+
+
+def _parameters(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.streams:
+        yield from judge_parameters(here)
+        yield judge_keep(here)
+    else:
+        yield here.look.passed("role", f"{here.facts.role.name}; mode pgsync needs no special right")
+
+
+def _extension(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.mode is Mode.PGLOGICAL:
+        row = conn.execute(block(FILE, "extension")).fetchone()
+        yield judge_extension(here, *(row or (None, None)))
 
 
 def judge_parameters(here: Here) -> Iterator[Finding]:
@@ -151,8 +151,8 @@ def judge_parameters(here: Here) -> Iterator[Finding]:
 
 def _problem(here: Here, check: str, fault: Problem) -> Finding:
     remedy = of_problem(here.name, fault)
-    if here.joined and check == "role":
-        # The stream runs; another role joined.
+    if check == "role" and (here.joined or here.standing is None):
+        # Another role joined, or may have.
         return here.look.info(check, fault.fact, cause="a region join would need it", remedy=remedy)
     if here.joined and fault.full:
         return here.look.warn(check, fault.fact, cause="a resync or another region would find none", remedy=remedy)
@@ -183,10 +183,6 @@ def judge_extension(here: Here, installed: str | None, newest: str | None) -> Fi
     return here.look.passed("extension", f"pglogical {installed}")
 
 
-def _pgsync_rights(here: Here) -> Iterator[Finding]:
-    yield here.look.passed("role", f"{here.facts.role.name}; mode pgsync needs no special right")
-
-
 def across(regions: Sequence[Here]) -> Iterator[Finding]:
     """What must differ between regions, and what must not: nodes, modes, versions. Pure."""
     look_at_all = Look(None)
@@ -211,3 +207,14 @@ def across(regions: Sequence[Here]) -> Iterator[Finding]:
         yield look_at_all.info("server", f"PostgreSQL {told}", cause=cause)
     elif len(regions) > 1:
         yield look_at_all.passed("server", f"PostgreSQL {versions.pop()} in all")
+
+
+SUBJECTS: tuple[tuple[str, Subject], ...] = (
+    ("region", _writable),
+    ("init", _prepared),
+    ("node", _node),
+    ("schema", _schema),
+    ("wal_level", _parameters),
+    ("extension", _extension),
+)
+"""Each with the check that stands for it where the server refuses to answer."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from accountdb.doctor.hints import on_all, psql, word
+from accountdb.doctor.hints import on_all, on_one, plain, psql, word
 from accountdb.doctor.region import FILE, Here
 from accountdb.health import commands
 from accountdb.health.advice import Finding, Level, Remedy
 from accountdb.health.status import RegionStatus, Status
 from accountdb.pg.connect import Connection
+from accountdb.pg.dsn import variable
 from accountdb.replication.model import State
 from accountdb.sql import block
 
@@ -44,10 +45,13 @@ def read_slots(conn: Connection) -> tuple[Slot, ...]:
 def judge_streams(here: Here, status: Status) -> Iterator[Finding]:
     """Both directions, as ``migratectl status`` finds them. Pure."""
     mine = next(region for region in status.regions if region.name == here.name)
-    if not here.joined and mine.error is None and not mine.streams:
-        cause = "status says the same until region join was run"
-        says = "migratectl region join, in every region: its options stand in docs/guide.zh.md and README.md"
-        yield here.look.failed("stream", "not joined: no subscription", cause=cause, remedy=Remedy(says))
+    if not mine.streams and mine.error is None:
+        says = "when no check fails; a DSN that the servers use for each other may have another host"
+        remedy = Remedy(says, tuple(_join(here, other) for other in here.everyone if other != here.name))
+        if here.asked:
+            yield here.look.info("stream", "not joined yet", remedy=remedy)
+        else:
+            yield here.look.failed("stream", "no subscription: nothing is received", remedy=remedy)
         return
     for problem in mine.problems:
         if problem.check in _OF_STREAMS:
@@ -68,8 +72,16 @@ def _directions(here: Here, mine: RegionStatus) -> Iterator[Finding]:
         return
     for other in here.everyone:
         if other != here.name and other not in known:
-            says = f"migratectl region join in {here.name}, with {other} as the provider"
-            yield here.look.failed("stream", f"no subscription to {other}", other, remedy=Remedy(says))
+            remedy = Remedy("", (_join(here, other),))
+            yield here.look.failed("stream", f"no subscription to {other}", other, remedy=remedy)
+
+
+def _join(here: Here, provider: str) -> str:
+    return (
+        f"{on_one(here.name, 'region join')} --node {word(here.node or 'node_' + plain(here.name))}"
+        f" --node-dsn {variable(here.name)} --subscription sub_from_{plain(provider)}"
+        f" --provider-dsn {variable(provider)}"
+    )
 
 
 def judge_slots(
@@ -118,15 +130,17 @@ def _before_it_is_lost(here: Here, slot: Slot, user: tuple[str, str, State] | No
     """More room at once; and the follower, where a command brings it back."""
     room = max(2 * (slot.kept or 0), 4 * here.keep_bytes, 64 * 1024**2) // 1024**2
     more = psql(here.name, f"ALTER SYSTEM SET max_slot_wal_keep_size = '{room}MB'", "SELECT pg_reload_conf()")
+    says = "where the disk has room; a superuser runs it. Set it back when the slot is level"
+    # The follower's return alone does not save it: what it has read is given free a while later.
     if user is not None and user[2] is State.DISABLED:
-        return Remedy("", (commands.resume(user[0], user[1], ("", user[1])),))
-    return Remedy("a superuser runs it, for time, where the disk has room; then bring the follower back", more)
+        return Remedy(says, (*more, commands.resume(user[0], user[1], ("", user[1]))))
+    return Remedy(f"{says}; bring the follower back: see stream", more)
 
 
 def _unknown(here: Here, slot: Slot, regions: Sequence[str]) -> Remedy:
     if not slot.ours:
         return Remedy("look after it in its own database")
-    command = on_all(regions, "clean") if set(regions) == {"cn", "global"} else f'migratectl clean --dsn "${here.name}"'
+    command = on_all(regions, "clean") if set(regions) == {"cn", "global"} else on_one(here.name, "clean")
     return Remedy(f"clean says whether anybody needs it; --slot {word(slot.name)} --yes removes it", (command,))
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from accountdb.doctor.hints import on_all, on_one
+from psycopg import sql
+
+from accountdb.doctor.hints import on_all, on_one, psql
 from accountdb.doctor.model import Look
 from accountdb.drift.findings import Comparison
 from accountdb.drift.findings import Finding as Difference
+from accountdb.drift.structure import Identity
 from accountdb.errors import AccountdbError, Refused
+from accountdb.guards.install import GuardState
+from accountdb.health import commands
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
+from accountdb.replication.model import Mode
 from accountdb.setup.checking import check
-from accountdb.setup.cleaning.model import Leftover, dotted
+from accountdb.setup.cleaning.model import Leftover
 from accountdb.setup.cleaning.run import find
 
 _MOST = 20
@@ -45,13 +51,10 @@ def judge_structure(found: Comparison, regions: Sequence[str]) -> Iterator[Findi
     look = Look(None)
     parameters = [one for one in found.findings if one.kind == "parameter"]
     others = [one for one in found.findings if one.kind not in ("parameter", *_OWN)]
-    two = len(regions) == 2
-    mend = on_all(regions, "check") + " --fix-sql fix.sql --apply --allow joined"
-    remedy = Remedy("" if two else "mend two regions at a time", (mend,) if two else (on_all(regions, "check"),))
     for one in others[:_MOST]:
-        text = f"{one.kind.replace('_', ' ')} {dotted(*(p for p in (one.schema, one.name) if p))} {_how(one)}"
+        text = f"{one.kind.replace('_', ' ')} {'.'.join(part for part in (one.schema, one.name) if part)} {_how(one)}"
         cause = f"{', '.join(one.deviates)} differs from accountdb's schema" if one.deviates else ""
-        yield look.failed("structure", text, one.name, cause, remedy)
+        yield look.failed("structure", text, one.name, cause, _mend(found, one, regions))
     if len(others) > _MOST:
         more = Remedy("", (on_all(regions, "check"),))
         yield look.failed("structure", f"and {len(others) - _MOST} more objects differ", remedy=more)
@@ -66,6 +69,30 @@ def judge_structure(found: Comparison, regions: Sequence[str]) -> Iterator[Findi
     if not parameters:
         count = found.compared.get("parameter", 0)
         yield look.passed("parameter", f"{count} that must be equal are")
+
+
+def _mend(found: Comparison, one: Difference, regions: Sequence[str]) -> Remedy:
+    """An index too many is dropped; all else is for check. Guards know the structure, so they follow."""
+    modes = found.structures
+    guards = {name: modes[name].objects.get(Identity("parameter", "", "mode"), {}).get("value") for name in found.sides}
+    inits = tuple(commands.init(name, str(mode)) for name, mode in guards.items() if mode not in (None, Mode.PGSYNC))
+    if one.kind == "index" and one.deviates and one.deviates == one.present:
+        index = sql.Identifier(one.schema, one.identity.leaf).as_string()
+        says = "or, where it is meant, make it in the other region too"
+        drops = [statement for name in one.present for statement in psql(name, f"DROP INDEX CONCURRENTLY {index}")]
+        return Remedy(says, (*drops, *inits))
+    if len(regions) != 2:
+        return Remedy("mend two regions at a time: check with two of them, and --apply", (on_all(regions, "check"),))
+    outdated = {
+        side
+        for other in found.findings
+        if other.kind == "guard"
+        for row in other.attributes
+        for side, state in row.values.items()
+        if state != GuardState.INSTALLED
+    }
+    first = tuple(commands.init(name, str(guards[name])) for name in found.sides if name in outdated)
+    return Remedy("", (*first, on_all(regions, "check") + " --fix-sql fix.sql --apply --allow joined", *inits))
 
 
 def _how(one: Difference) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from accountdb.catalog.tables import Table
+from accountdb.catalog.tables import RowTrigger, Table
 from accountdb.contract.claims import Claim, Settlement, claims
 from accountdb.contract.row_contract import violations
 from accountdb.doctor.hints import on_all, on_one, psql, word
 from accountdb.doctor.model import listed
-from accountdb.doctor.region import FILE, Here, allowed
+from accountdb.doctor.region import FILE, Here, Subject, allowed
 from accountdb.guards.definition import TRIGGERS
 from accountdb.guards.install import GuardState, TableGuard, states
 from accountdb.health import commands
@@ -27,6 +27,7 @@ from accountdb.sql import block
 _SEQUENCE = "takes its value from a sequence"
 _COMMENT = re.compile(r"accountdb: (park|release(?: .+)?)$")
 _SUFFIX_LENGTH = 9
+_CONTRACT = ("set_updated_at", "bump_version")
 _IDENTITY = {"f": "the whole row (FULL)", "n": "nothing", "i": "an index of its own"}
 
 
@@ -40,27 +41,6 @@ class Short:
     generated: tuple[str, ...]
 
 
-def look(conn: Connection, here: Here) -> Iterator[Finding]:
-    """The checks of the tables of one region."""
-    if not here.tables:
-        yield here.look.failed("row_contract", "there are no account tables", remedy=_init(here))
-        return
-    yield from judge_contract(here)
-    leftovers = triggers.plan(here.name, triggers.read(conn))
-    yield from judge_triggers(here, leftovers)
-    if not here.streams:
-        return
-    yield from judge_replicated(here)
-    yield from _short(conn, here)
-    if here.prepared:
-        modes = {(t.schema, t.table, t.name): t.mode for t in triggers.read(conn)}
-        yield from judge_guards(here, states(conn, here.fit, here.known), modes)
-    identities = {name: kind for _, name, kind in conn.execute(block(FILE, "replica_identity"))}
-    yield from judge_identities(here, identities)
-    exclusions = [(table, name) for table, name in conn.execute(block(FILE, "exclusions"))]
-    yield from judge_unique(here, exclusions)
-
-
 def _init(here: Here) -> Remedy:
     return Remedy("", (on_one(here.name, f"init --mode {here.mode}"),))
 
@@ -71,13 +51,18 @@ def _named(table: Table) -> str:
 
 def judge_contract(here: Here) -> Iterator[Finding]:
     """Row contract and sequences, table by table where something lacks. Pure."""
+    if not here.tables:
+        yield here.look.failed("row_contract", "there are no account tables", remedy=_init(here))
+        return
     faulty = {table: violations(table) for table in here.replicated}
-    lacks = {table: [one for one in found if _SEQUENCE not in one] for table, found in faulty.items()}
+    lacks = {
+        table: [one for one in found if _SEQUENCE not in one and not _is_about(one, _off(table))]
+        for table, found in faulty.items()
+    }
     counts = {table: [one for one in found if _SEQUENCE in one] for table, found in faulty.items()}
     for table, faults in lacks.items():
         if not faults:
             continue
-        # A trigger that is there and switched off is a matter of its own, with a statement of its own.
         add = (on_all(here.everyone, f"table add {word(table.name)}"),)
         yield here.look.failed(
             "row_contract", f"{_named(table)}: {'; '.join(faults)}", table.name, remedy=Remedy("", add)
@@ -93,6 +78,15 @@ def judge_contract(here: Here) -> Iterator[Finding]:
         yield here.look.passed("sequence", "none")
 
 
+def _off(table: Table) -> tuple[RowTrigger, ...]:
+    """Triggers of the row contract that are there and do not fire as they should: a matter of their own."""
+    return tuple(t for t in table.row_triggers if t.function in _CONTRACT and t.mode != "O")
+
+
+def _is_about(fault: str, triggers: Sequence[RowTrigger]) -> bool:
+    return any(f"calls {trigger.function}()" in fault for trigger in triggers)
+
+
 def judge_triggers(here: Here, leftovers: Sequence[Leftover]) -> Iterator[Finding]:
     """Triggers that are switched off. Pure. Those of a guard are told with the guard."""
     found = [one for one in leftovers if not any(one.name.startswith(f"{name} on ") for name in TRIGGERS)]
@@ -105,7 +99,15 @@ def judge_triggers(here: Here, leftovers: Sequence[Leftover]) -> Iterator[Findin
         else:
             text = f"{one.kind} {one.name}: {one.why}"
             yield here.look.failed("trigger", text, one.name, remedy=Remedy(one.note, statement))
-    if not wrong:
+    # Those that are disabled are among the left-overs.
+    elsewhere = [(table, trigger) for table in here.replicated for trigger in _off(table) if trigger.mode != "D"]
+    for table, trigger in elsewhere:
+        name = f"{dotted(trigger.name)} on {_named(table)}"
+        enable = sql.SQL("ALTER TABLE {} ENABLE TRIGGER {}").format(table.identifier, sql.Identifier(trigger.name))
+        cause = "it fires for what is applied too" if trigger.mode == "A" else "it does not fire for local writes"
+        remedy = Remedy("", psql(here.name, enable.as_string()))
+        yield here.look.failed("trigger", f"trigger {name}: it is in mode {trigger.mode}, not O", name, cause, remedy)
+    if not wrong and not elsewhere:
         yield here.look.passed("trigger", "every trigger of the row contract and every foreign key is on")
 
 
@@ -152,6 +154,8 @@ def judge_replicated(here: Here) -> Iterator[Finding]:
 
 
 def _short(conn: Connection, here: Here) -> Iterator[Finding]:
+    if not here.streams:
+        return
     name = "short_pglogical" if here.mode is Mode.PGLOGICAL else "short_native"
     found = allowed(lambda: conn.execute(block(FILE, name), {"name": SET_NAME}).fetchall())
     if found is None:
@@ -240,3 +244,37 @@ def _doubts(table: Table, claim: Claim) -> Iterator[str]:
         plain = rf'\(?"?{re.escape(column.strip(chr(34)))}"?\)?(::[a-z "]+)?'
         if not any(re.fullmatch(rf"(?:(?:\w+\.)?(?:lower|upper|btrim)\()?{plain}\)?", key) for key in claim.index.keys):
             yield f"a new value of {claim.column.name} may have the same key again, and the row is parked then"
+
+
+def _triggers(conn: Connection, here: Here) -> Iterator[Finding]:
+    yield from judge_triggers(here, triggers.plan(here.name, triggers.read(conn)))
+
+
+def _guards(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.streams and here.prepared:
+        modes = {(t.schema, t.table, t.name): t.mode for t in triggers.read(conn)}
+        yield from judge_guards(here, states(conn, here.fit, here.known), modes)
+
+
+def _identities(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.streams:
+        found = {name: kind for _, name, kind in conn.execute(block(FILE, "replica_identity"))}
+        yield from judge_identities(here, found)
+
+
+def _unique(conn: Connection, here: Here) -> Iterator[Finding]:
+    if here.streams:
+        found = [(table, name) for table, name in conn.execute(block(FILE, "exclusions"))]
+        yield from judge_unique(here, found)
+
+
+SUBJECTS: tuple[tuple[str, Subject], ...] = (
+    ("row_contract", lambda conn, here: judge_contract(here)),
+    ("replicated", lambda conn, here: judge_replicated(here) if here.streams else ()),
+    ("generated_column", _short),
+    ("replica_identity", _identities),
+    ("unique_index", _unique),
+    ("trigger", _triggers),
+    ("guard", _guards),
+)
+"""Each with the check that stands for it where the server refuses to answer."""

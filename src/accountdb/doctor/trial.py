@@ -199,10 +199,11 @@ def _filled(name: str, table: Table, **parts: sql.Composable) -> sql.Composed:
 def judge(here: Here, trials: Sequence[Trial]) -> Iterator[Finding]:
     """What the trials show. Pure."""
     good = []
+    untried: dict[str, list[str]] = {}
     for trial in trials:
         name = dotted("public", trial.table)
         if trial.before is None or trial.after is None:
-            yield here.look.unseen("version_rises", f"{name}: {trial.untried}", trial.table)
+            untried.setdefault(trial.untried, []).append(name)
             continue
         faults = list(_faults(trial.before, trial.after, trial.node))
         if not faults:
@@ -210,6 +211,8 @@ def judge(here: Here, trials: Sequence[Trial]) -> Iterator[Finding]:
             continue
         remedy = Remedy("see the findings of trigger and row_contract first", (on_one(here.name, "verify"),))
         yield here.look.failed("version_rises", f"{name}: {'; '.join(faults)}", trial.table, remedy=remedy)
+    for why, names in untried.items():
+        yield here.look.unseen("version_rises", f"{listed(names, 5)}: {why}", " ".join(names))
     if good:
         yield here.look.passed("version_rises", f"tried on {listed(good, 5)}, and rolled back")
 

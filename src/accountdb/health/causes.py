@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,8 +13,11 @@ from accountdb.health.model import LogLine, Reading, Silence, SlotReading
 from accountdb.health.restored import put_back
 from accountdb.replication.model import State, Subscription
 
-# For how long after its provider's start a stream is expected to come back by itself.
-_RESTART_S = 120.0
+# For how long after its provider's start a stream is expected to come back by itself, where the log has no times.
+_RESTART_S = 15.0
+# A try so soon after it may have come too early.
+_TOO_EARLY_S = 2.0
+_STARTING = re.compile(r"is (starting up|shutting down)")
 
 _PASSWORD = re.compile(
     r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|no pg_hba\.conf entry"
@@ -82,8 +86,9 @@ class StreamView:
     @property
     def put_back(self) -> bool:
         """Whether its provider was put back to an earlier state, so that the stream passes over what it writes."""
-        known = isinstance(self.provider, Reading)
-        return known and bool(put_back(self.provider, self.receiver, self.subscription.slot))
+        if not isinstance(self.provider, Reading):
+            return False
+        return bool(put_back(self.provider, self.receiver, self.subscription.slot))
 
     @property
     def provider_name(self) -> str | None:
@@ -102,10 +107,13 @@ def _resume(view: StreamView) -> str:
     return commands.resume(view.receiver.region, view.name, [s.name for s in view.siblings])
 
 
+def _pair(view: StreamView) -> list[str]:
+    """Receiver and provider, in the order of the regions; all of them where the provider is not known."""
+    return [name for name in view.regions if name in (view.receiver.region, view.provider_name or name)]
+
+
 def _resync(view: StreamView) -> Remedy:
-    # A resync is between two regions, whatever number there are.
-    two = [name for name in view.regions if name in (view.receiver.region, view.provider_name or name)]
-    return Remedy(commands=(commands.resync(two, view.receiver.region),))
+    return Remedy(commands=(commands.resync(_pair(view), view.receiver.region),))
 
 
 def _told_by_state(view: StreamView) -> Cause | None:
@@ -160,10 +168,10 @@ def _told_by_log(view: StreamView) -> Cause | None:
         missing = _missing_columns(view)
         if missing:
             return Cause("structure", f"{view.receiver.region} has no {missing}: {text}", _mend_structure(view))
-        return Cause("apply", text, Remedy(commands=(commands.unblock(view.regions),)))
+        return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
     if _LINK.search(text):
-        return _link(view, text)
-    return Cause("apply", text, Remedy(commands=(commands.unblock(view.regions),)))
+        return _link(view, text, line)
+    return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
 
 
 def _newest(view: StreamView) -> LogLine | None:
@@ -187,8 +195,8 @@ def _told_by_regions(view: StreamView) -> Cause | None:
             Remedy(f"start {provider.region}, or mend the network to it; then the stream goes on by itself"),
         )
     if isinstance(provider, Reading):
-        if _just_started(provider):
-            return _link(view, "")
+        if _just_started(view, provider, None):
+            return _link(view, "", None)
         missing = _missing_columns(view)
         if missing:
             return Cause("structure", f"{receiver.region} has no {missing}", _mend_structure(view))
@@ -206,9 +214,9 @@ def _unknown(view: StreamView) -> Cause:
     return Cause("unknown", "no error is in the server's log", Remedy(commands=(_resume(view),)))
 
 
-def _link(view: StreamView, text: str) -> Cause:
+def _link(view: StreamView, text: str, line: LogLine | None) -> Cause:
     receiver, provider = view.receiver.region, view.provider
-    if isinstance(provider, Reading) and _just_started(provider):
+    if isinstance(provider, Reading) and _just_started(view, provider, line):
         seconds = (provider.clock - provider.started_at).total_seconds()
         said = f": {text}" if text else ""
         return Cause(
@@ -227,8 +235,13 @@ def _link(view: StreamView, text: str) -> Cause:
     )
 
 
-def _just_started(provider: Reading) -> bool:
-    return (provider.clock - provider.started_at).total_seconds() < _RESTART_S
+def _just_started(view: StreamView, provider: Reading, line: LogLine | None) -> bool:
+    """Whether the stream broke because its provider restarted: it was not tried since then."""
+    if line is None or line.at is None:
+        return (provider.clock - provider.started_at).total_seconds() < _RESTART_S
+    ahead = view.receiver.skew_s - provider.skew_s
+    since = (line.at - provider.started_at).total_seconds() - ahead
+    return since < _TOO_EARLY_S or bool(_STARTING.search(line.message))
 
 
 def _password(view: StreamView) -> Remedy:
@@ -283,11 +296,14 @@ def _missing_columns(view: StreamView) -> str:
 
 
 def _mend_structure(view: StreamView) -> Remedy:
+    """Paused meanwhile: a guard that does not know a new column yet would apply the change without it."""
     region = view.receiver.region
-    options = commands.regions(view.regions)
+    siblings = [s.name for s in view.siblings]
     return Remedy(
         commands=(
-            f"migratectl check {options} --fix-sql fix.sql --fix {region} --apply",
+            commands.pause(region, view.name, siblings),
+            f"migratectl check {commands.regions(_pair(view))} --fix-sql fix.sql --fix {shlex.quote(region)} --apply",
+            commands.init(region, view.receiver.standing.mode),
             _resume(view),
         )
     )

@@ -21,6 +21,11 @@ def resume(region: str, subscription: str, siblings: Collection[str] = ()) -> st
     return f"migratectl region resume --dsn {variable(region)}{_named(subscription, siblings)}"
 
 
+def pause(region: str, subscription: str, siblings: Collection[str] = ()) -> str:
+    """Hold a subscription."""
+    return f"migratectl region pause --dsn {variable(region)}{_named(subscription, siblings)}"
+
+
 def password(region: str, subscription: str, provider: str, siblings: Collection[str] = ()) -> str:
     """Give a subscription the password that the operator's own connection to its provider has."""
     return (

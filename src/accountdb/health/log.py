@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
 from accountdb.health.model import LogLine
 from accountdb.pg.dsn import scrub
@@ -23,6 +27,7 @@ _MARKS = re.compile(
 _EVENTS = re.compile(r"has started|starting apply|worker slots|worker registration", re.IGNORECASE)
 # A worker's CONTEXT may have lines before this one.
 _APPLYING = re.compile(r"processing remote data|apply (INSERT|UPDATE|DELETE|TRUNCATE) in commit")
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) ")
 _PID = re.compile(r"\[(\d+)\]")
 _ESCAPED = re.compile(rb"\\(\d{3}|\\)")
 
@@ -33,8 +38,17 @@ def unescaped(text: str) -> str:
     return raw.decode("utf-8", "replace").replace("\ufffd", "?")
 
 
-def worker_lines(tail: str) -> tuple[LogLine, ...]:
+def zone(name: str) -> tzinfo:
+    """The time zone of a log; UTC where this machine does not know it."""
+    with suppress(KeyError, ValueError, OSError):
+        return ZoneInfo(name)
+    return UTC
+
+
+def worker_lines(tail: str, clock: tzinfo = UTC) -> tuple[LogLine, ...]:
     """The errors of replication workers in ``tail`` and when they began, oldest first, without prefixes.
+
+    ``clock`` is the time zone of the log.
 
     Only messages are taken, never DETAIL, STATEMENT and the like, which can show rows or a connection string. An error
     that does not name its worker is known by its CONTEXT line.
@@ -47,20 +61,28 @@ def worker_lines(tail: str) -> tuple[LogLine, ...]:
         severity, message = match.groups() if match else ("", line.strip())
         if not match or severity in _CONTINUES:
             if pending and (severity == "CONTEXT" or line.startswith("\t")) and _APPLYING.match(message):
-                pending, marked = LogLine(pending.severity, pending.message, True, pending.pid), True
+                pending, marked = replace(pending, of_worker=True), True
             continue
         if pending and marked:
             found.append(pending)
         pending = None
-        pid = _PID.search(line[: match.start()])
+        read = _line(line[: match.start()], severity, message, clock)
         if severity in ("ERROR", "FATAL"):
-            pending = LogLine(severity, scrub(message.strip()), False, pid[1] if pid else "")
-            marked = bool(_MARKS.search(line))
+            pending, marked = read, bool(_MARKS.search(line))
         elif severity in ("LOG", "WARNING") and _EVENTS.search(message):
-            found.append(LogLine(severity, scrub(message.strip()), False, pid[1] if pid else ""))
+            found.append(read)
     if pending and marked:
         found.append(pending)
     return tuple(found)
+
+
+def _line(prefix: str, severity: str, message: str, clock: tzinfo) -> LogLine:
+    pid, time = _PID.search(prefix), _TIME.match(prefix)
+    at = None
+    if time:
+        with suppress(ValueError):
+            at = datetime.fromisoformat(time[1]).replace(tzinfo=clock)
+    return LogLine(severity, scrub(message.strip()), False, pid[1] if pid else "", at)
 
 
 def cause_in_log(tail: str) -> str | None:

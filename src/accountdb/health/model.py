@@ -107,12 +107,16 @@ class Workers:
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of the server's log that is about streams. ``of_worker``: an error while a change was applied."""
+    """One line of the server's log that is about streams. ``of_worker``: an error while a change was applied.
+
+    ``at`` is None where the log's lines do not begin with their time.
+    """
 
     severity: str
     message: str
     of_worker: bool = False
     pid: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _log(conn: Connection, role: str) -> tuple[tuple[LogLine, ...] | None, str]:
         return (), "the server keeps no log that it can be asked for (logging_collector is off)" if _no_log(
             conn
         ) else ""
-    return log.worker_lines(log.unescaped(row[0])), ""
+    return log.worker_lines(log.unescaped(row[0]), log.zone(row[1])), ""
 
 
 def _no_log(conn: Connection) -> bool:

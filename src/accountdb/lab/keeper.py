@@ -275,6 +275,8 @@ class Keeper:
             async with self._busy[region]:
                 if self._given_up.is_set():
                     raise AccountdbError("the lab is going down")
+                if command == "start":
+                    self._servers[region].environment = dict(arguments.get("environment") or {})
                 done = getattr(self._servers[region], command)()
                 if asyncio.iscoroutine(done):
                     await done

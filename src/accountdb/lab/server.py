@@ -68,6 +68,8 @@ class Server:
         """``reserve`` finds ports; the first one is taken when the server is first started."""
         self.spec = spec
         self.state: ServerState = "stopped"
+        self.environment: Mapping[str, str] = {}
+        """What the server itself gets beside its usual environment, from its next start on."""
         self._reserve = reserve
         self._held: socket.socket | None = None
         self._child: process.Child | None = None
@@ -95,7 +97,7 @@ class Server:
             death_signal=death_signal,
             folder=self.spec.root,
             output=self._output,
-            env={**env, "LC_ALL": "C", "HOME": str(self.spec.root)},
+            env={**env, "LC_ALL": "C", "HOME": str(self.spec.root), **self.environment},
         )
 
     def _said(self, since: int = 0) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from psycopg import sql
 
@@ -78,9 +79,10 @@ def heal(
     """Heal what conflicts and tombstones of the last ``within_s`` seconds name, in any region, and what is open.
 
     ``found`` has its tables parents first. ``run_dry`` returns when each region has applied all
-    that the other had committed when it was called, and raises otherwise: a tombstone that was
+    that the others had committed when it was called, and raises otherwise: a tombstone that was
     read before it is then never ahead of the changes that it followed, of a child moved away
-    before its parent was deleted, say. ``more`` are rows that are looked at too.
+    before its parent was deleted, say.
+    One that was not there by then is left to the next pass. ``more`` are rows that are looked at too.
     """
     a, b = found.names
     regions = Regions(found, tables, writers[a][0], writers[b][0])
@@ -93,8 +95,14 @@ def heal(
         rounds += 1
         named = _named(found.regions, within_s).union(more)
         looked_at |= named
+        dead = {shape.title: found.looker(shape).dead(_keys(named, shape)) for shape in found.shapes}
         run_dry()
-        work = [(shape, one) for shape in found.shapes for one in decisions(found, shape, _keys(named, shape))]
+        work = [
+            (shape, one)
+            for shape in found.shapes
+            for one in decisions(found, shape, _keys(named, shape))
+            if not one.deletes or UUID(one.key[0]) in dead[shape.title]
+        ]
         if not work or work == before:
             # What comes out the same again waits for something else: an orphan for its parent, say.
             break

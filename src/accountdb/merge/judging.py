@@ -54,7 +54,7 @@ def decisions(found: Comparison, shape: Shape, keys: Sequence[Key]) -> list[Judg
 def everywhere(found: Comparison, shape: Shape, keys: Sequence[Key]) -> list[tuple[Part, ...]]:
     """What every region would have to do for some rows, in the order of ``found.regions``."""
     looker = found.looker(shape)
-    dead = looker.dead(keys)
+    dead = looker.dead_anywhere(keys)
     rows = zip(keys, looker.whole(keys), strict=True)
     return [parts(_copies(shape, held), dead.get(UUID(key[0]), {})) for key, held in rows]
 
@@ -68,7 +68,7 @@ def _seen(found: Comparison, shape: Shape, dead: Iterable[UUID]) -> dict[tuple[U
     """What the deleter of each dead copy had seen of it."""
     values = {"schema": shape.schema, "table": shape.name, "keys": list(dead)}
     deaths: list[tuple[datetime, UUID, datetime, RowStamp]] = []
-    for region in found.regions if values["keys"] else ():
+    for region in (found.a, found.b) if values["keys"] else ():
         with region.use() as conn:
             for key, created_at, deleted_at, version, updated_at, node in conn.execute(block(FILE, "seen"), values):
                 deaths.append((deleted_at, key, created_at, RowStamp(version, updated_at, node, "")))

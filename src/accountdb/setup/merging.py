@@ -188,7 +188,7 @@ def _check_all_named(conns: Mapping[str, Connection]) -> None:
         if followed > len(conns) - 1:
             raise Refused(
                 f"{name} follows {followed} regions, and {len(conns) - 1} of them named: all must be healed together",
-                hint="migratectl merge --recent --node NAME=DSN, once for each region",
+                hint="name every region that streams to these: --node NAME=DSN for each, or ACCOUNTDB_REGIONS",
             )
 
 

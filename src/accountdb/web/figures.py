@@ -27,12 +27,12 @@ def seconds_text(seconds: float | None) -> str:
         return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
     if abs(seconds) < 99.5:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
+    sign, whole = ("-", round(-seconds)) if seconds < 0 else ("", round(seconds))
     for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if abs(whole) >= size:
-            rest = abs(whole) % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{sign}{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{sign}{whole} s"
 
 
 def age_text(seconds: float | None) -> str:
@@ -52,7 +52,7 @@ def rate_text(value: float | None) -> str:
 
 def count_text(value: int | None) -> str:
     """A number; a dash for None."""
-    return DASH if value is None else f"{value:,}".replace(",", " ")
+    return DASH if value is None else f"{value:,}".replace(",", "\u202f")
 
 
 def moment(when: datetime | None) -> str:

@@ -118,7 +118,7 @@ SELECT (SELECT pg_catalog.count(*) FROM accountdb.conflict AS c
 -- log_tail --
 -- Lines of the newest part of the server's log that are errors, or about streams. As bytes: the part may begin within
 -- a character. In escapes: the lines of another database may be in another encoding.
-SELECT pg_catalog.string_agg(l.line, E'\n' ORDER BY l.position)
+SELECT pg_catalog.string_agg(l.line, E'\n' ORDER BY l.position), pg_catalog.current_setting('log_timezone')
 FROM pg_catalog.pg_current_logfile() AS f (path)
 CROSS JOIN LATERAL pg_catalog.pg_stat_file(f.path) AS s
 CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(pg_catalog.encode(pg_catalog.pg_read_binary_file(
