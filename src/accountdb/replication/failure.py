@@ -19,14 +19,12 @@ _ABOUT = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTR
 # PostgreSQL 15 and later.
 _NATIVE = re.compile(
     r'processing remote data for replication origin "(?P<origin>[^"]*)"'
-    r'(?: during message type "(?P<action>[^"]*)")?'
-    r'(?: for replication target relation "(?P<table>(?:[^"]|"")*?)")?'
-    r'(?: column "(?:[^"]|"")*")?'
-    r"(?: in transaction (?P<xid>\d+))?(?:,? finished at (?P<finished>[0-9A-F]+/[0-9A-F]+))?"
+    r'(?:.*? for replication target relation "(?P<table>.*?)"(?= column "| in transaction ))?'
+    r"(?:.* in transaction (?P<xid>\d+)(?:, finished at (?P<finished>[0-9A-F]+/[0-9A-F]+))?$)?"
 )
 # pglogical 2.4.
 _PGLOGICAL = re.compile(
-    r"apply (?P<action>.*?)(?: from remote relation (?P<table>.*?))? in commit before (?P<finished>[0-9A-F]+/[0-9A-F]+)"
+    r"apply .*?(?: from remote relation (?P<table>.*?))? in commit before (?P<finished>[0-9A-F]+/[0-9A-F]+)"
     r", xid (?P<xid>\d+) .* from node replorigin (?P<origin>\d+)"
 )
 
