@@ -33,6 +33,7 @@ _PGLOGICAL = re.compile(
 class Failure:
     """The newest word of a worker about a transaction. ``finished`` is where its commit is written.
 
+    ``times``: how often it has said so of this transaction, as far back as was read.
     ``message`` is the error alone, never its details, which can show rows and connection strings.
     """
 
@@ -40,6 +41,7 @@ class Failure:
     table: str | None
     xid: int | None
     finished: str | None
+    times: int = 1
 
 
 def failure_in(tail: str, origin: str, origin_number: int) -> Failure | None:
@@ -57,7 +59,8 @@ def failure_in(tail: str, origin: str, origin_number: int) -> Failure | None:
             about = _NATIVE.search(text) or _PGLOGICAL.search(text)
             if about and about["origin"] in (origin, str(origin_number)):
                 xid = int(about["xid"]) if about["xid"] else None
-                found = Failure(scrub(error.strip()), about["table"], xid, about["finished"])
+                times = found.times + 1 if found and found.finished == about["finished"] else 1
+                found = Failure(scrub(error.strip()), about["table"], xid, about["finished"], times)
         elif severity not in _ABOUT:
             error = None
     return found
