@@ -413,3 +413,22 @@ def test_old_tombstones_go_from_every_region(mesh: Lab) -> None:
     done = command(mesh, "purge")
     assert (done.returncode, "cn: 1 tombstones" in done.stdout) == (0, True), done.stdout
     same_everywhere(mesh, "SELECT count(*) FROM accountdb.tombstone", [(0,)])
+
+
+def test_a_dropped_slot_of_three(mesh: Lab) -> None:
+    """Which region a subscription comes from is found out by asking."""
+    there = mesh.region("global").admin_dsn
+    mesh.cut()
+    slot = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '%%cn%%' AND NOT active"
+    dropped = eventually(lambda: value(there, slot.replace("%%", "%")))
+    run_sql(there, "SELECT pg_drop_replication_slot(%s)", dropped)
+    missed = register(mesh, "global", "missed")
+    mesh.heal()
+    done = command(mesh, "region", "resync")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made anew") == 1
+    assert "cn: " in done.stderr
+    for name in NAMES:
+        assert rows(mesh.region(name).admin_dsn, "SELECT FROM users WHERE uuid = %s", missed)
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
+    assert command(mesh, "region", "resync").returncode == 0
