@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -174,3 +176,15 @@ def test_rules_and_panels_name_only_metrics_that_exist() -> None:
     for query in asked:
         assert set(_NAME.findall(query)) <= told, query
     assert len({panel["id"] for panel in grafana["panels"]}) == len(grafana["panels"])
+
+
+def test_the_commands_of_the_rules_are_commands() -> None:
+    rules = (ROOT / "docs/examples/alerts.yml").read_text()
+    commands = {line.split("command: ")[1] for line in rules.splitlines() if "command: migratectl" in line}
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command)[1:]
+        names = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+        told = migratectl(*names, "--help").stdout
+        for option in (word for word in words if word.startswith("--")):
+            assert re.search(rf"{option}\b", told), command
