@@ -105,17 +105,17 @@ def test_a_unique_index_on_one_side(healthy: Lab, tmp_path: Path) -> None:
     follow(healthy, drift["remedy"], tmp_path)
 
 
-def test_public_may_use_pglogical_again(ready_lab: Lab, tmp_path: Path) -> None:
-    if ready_lab.mode != "pglogical":
-        pytest.skip("there is no schema pglogical in this mode")
-    admin = ready_lab.region("global").admin_dsn
+@pytest.mark.pglogical
+def test_public_may_use_pglogical_again(ready_labs: Any, tmp_path: Path) -> None:
+    lab: Lab = ready_labs.of("pglogical")
+    admin = lab.region("global").admin_dsn
     run_sql(admin, "GRANT USAGE ON SCHEMA pglogical TO PUBLIC")
     run_sql(admin, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pglogical TO PUBLIC")
-    finding = found(ready_lab, "public_rights", "global")
+    finding = found(lab, "public_rights", "global")
     assert finding["found"] == "PUBLIC has USAGE on schema pglogical"
     assert "password" in finding["cause"]
-    follow(ready_lab, finding["remedy"], tmp_path)
-    well(ready_lab)
+    follow(lab, finding["remedy"], tmp_path)
+    well(lab)
 
 
 def test_the_quota_of_the_log_is_reached(healthy: Lab, tmp_path: Path) -> None:

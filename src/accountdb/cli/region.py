@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from accountdb.cli import options, report
-from accountdb.cli.diff import two
 from accountdb.cli.merge import tell_receipt
 from accountdb.cli.slotguard import slot_guard
 from accountdb.errors import UsageError
@@ -163,7 +162,7 @@ def resync(
     node: options.Nodes = None,
     region: Annotated[
         str | None,
-        typer.Option("--region", metavar="NAME", help="Of two regions, the one whose subscription is made anew."),
+        typer.Option("--region", metavar="NAME", help="The one region whose subscriptions are made anew."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every stream between them: after a region was restored from a backup.")
@@ -171,14 +170,14 @@ def resync(
 ) -> int:
     """After a lost or dropped slot: a new stream, then a merge; exit status 1 when rows still differ.
 
-    Of two regions (--cn and --global) it finds the streams that cannot go on by itself.
+    Of two regions or more (--cn and --global, --node) it finds the streams that cannot go on by itself.
     """
     regions = options.regions(cn, global_, node) if region or every else options.some(dsn, cn, global_, node)
     with meter() as watch:
         if "" in regions:
             done = resync_from(regions[""], provider_dsn, subscription, watch)
         else:
-            done = resync_regions(two(regions, "region resync"), region, watch, every=every)
+            done = resync_regions(regions, region, watch, every=every)
     report.show(done.report)
     if done.receipt:
         tell_receipt(done.regions, done.receipt)

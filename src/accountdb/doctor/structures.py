@@ -56,7 +56,7 @@ def judge_structure(found: Comparison, regions: Sequence[str]) -> Iterator[Findi
         cause = f"{', '.join(one.deviates)} differs from accountdb's schema" if one.deviates else ""
         yield look.failed("structure", text, one.name, cause, _mend(found, one, regions))
     if len(others) > _MOST:
-        more = Remedy("", (on_all(regions, "check"),))
+        more = Remedy("", on_all(regions, "check"))
         yield look.failed("structure", f"and {len(others) - _MOST} more objects differ", remedy=more)
     if not others:
         objects = sum(found.compared.values())
@@ -82,7 +82,7 @@ def _mend(found: Comparison, one: Difference, regions: Sequence[str]) -> Remedy:
         drops = [statement for name in one.present for statement in psql(name, f"DROP INDEX CONCURRENTLY {index}")]
         return Remedy(says, (*drops, *inits))
     if len(regions) != 2:
-        return Remedy("mend two regions at a time: check with two of them, and --apply", (on_all(regions, "check"),))
+        return Remedy("mend two regions at a time: check with two of them, and --apply", on_all(regions, "check"))
     outdated = {
         side
         for other in found.findings
@@ -92,7 +92,8 @@ def _mend(found: Comparison, one: Difference, regions: Sequence[str]) -> Remedy:
         if state != GuardState.INSTALLED
     }
     first = tuple(commands.init(name, str(guards[name])) for name in found.sides if name in outdated)
-    return Remedy("", (*first, on_all(regions, "check") + " --fix-sql fix.sql --apply --allow joined", *inits))
+    mended = on_all(regions, "check --fix-sql fix.sql --apply --allow joined")
+    return Remedy("", (*first, *mended, *inits))
 
 
 def _how(one: Difference) -> str:
@@ -127,6 +128,6 @@ def leftovers(conns: Mapping[str, Connection], regions: Sequence[str]) -> Iterat
 
 
 def _leftover(look: Look, region: str, one: Leftover, regions: Sequence[str]) -> Finding:
-    two = set(regions) == {"cn", "global"}
-    command = on_all(regions, "clean --yes") if two else on_one(region, "clean --yes")
-    return look.warn("leftover", f"{one.kind} {one.name}: {one.why}", one.name, one.note, Remedy("", (command,)))
+    two = set(regions) <= {"cn", "global"}
+    command = on_all(regions, "clean --yes") if two else (on_one(region, "clean --yes"),)
+    return look.warn("leftover", f"{one.kind} {one.name}: {one.why}", one.name, one.note, Remedy("", command))

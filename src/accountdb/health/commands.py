@@ -49,6 +49,15 @@ def unblock(names: Iterable[str]) -> str:
     return f"migratectl unblock {regions(names)}"
 
 
+def join(region: str, node: str, provider: str) -> str:
+    """Have a region follow another, by the name that the guide gives to a subscription."""
+    own, subscription = variable(region), shlex.quote(f"sub_from_{provider}")
+    return (
+        f"migratectl region join --dsn {own} --node {shlex.quote(node)} --node-dsn {own}"
+        f" --subscription {subscription} --provider-dsn {variable(provider)}"
+    )
+
+
 def init(region: str, mode: str) -> str:
     """Put a region's guards and rights in order."""
     return f"migratectl init --dsn {variable(region)} --mode {mode}"

@@ -109,7 +109,8 @@ class Workers:
 class LogLine:
     """One line of the server's log that is about streams. ``of_worker``: an error while a change was applied.
 
-    ``at`` is None where the log's lines do not begin with their time.
+    ``sending`` is the slot for which changes were read when it happened, where that is what failed. ``at`` is None
+    where the log's lines do not begin with their time.
     """
 
     severity: str
@@ -117,6 +118,7 @@ class LogLine:
     of_worker: bool = False
     pid: str = ""
     at: datetime | None = None
+    sending: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,9 @@ def read(name: str, conn: Connection) -> Reading:
     guards: tuple[TableGuard, ...] = ()
     not_offered: tuple[str, ...] = ()
     if current.mode is not Mode.PGSYNC:
-        tables, guards, not_offered = _tables(conn, current.mode, superuser=superuser)
+        # pglogical's catalog is for administrators alone.
+        may_ask = current.mode is Mode.NATIVE or (superuser and extension)
+        tables, guards, not_offered = _tables(conn, current.mode, may_ask=may_ask)
     lines, denied = _log(conn, role) if may_file else (None, f"role {role} may not read the server's log")
     middle = (asked + answered) / 2
     # Last, so that it is not older than what another region has applied meanwhile.
@@ -143,12 +145,11 @@ def _beats(newest: datetime, arrived: datetime | None, samples: list[list[float]
 
 
 def _tables(
-    conn: Connection, mode: Mode, *, superuser: bool
+    conn: Connection, mode: Mode, *, may_ask: bool
 ) -> tuple[tuple[Table, ...], tuple[TableGuard, ...], tuple[str, ...]]:
     """The tables that the region offers (before it offers any, all that could be), their guards, own ones missing."""
     tables = [table for table in candidates(read_tables(conn)) if not violations(table)]
-    # pglogical's catalog is for administrators alone.
-    offered = engine_for(mode).offered(conn) if mode is Mode.NATIVE or superuser else frozenset()
+    offered = engine_for(mode).offered(conn) if may_ask else frozenset()
     chosen = tuple(t for t in tables if not offered or (t.schema, t.name) in offered)
     missing = tuple(".".join(own) for own in OWN_TABLES if offered and own not in offered)
     return chosen, states(conn, chosen, tables), missing

@@ -19,6 +19,7 @@ __all__ = ["RegionStatus", "Status", "StreamStatus", "judge", "read_status"]
 
 _LAG_WARN_S = 60.0
 _LOST_WARN_S = 24 * 3600.0
+_ADDRESSES = "where the servers reach each other by other addresses than you do, give those"
 
 
 @dataclass(frozen=True)
@@ -175,18 +176,20 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
     def problem(check: str, level: Level, what: str, wanted: str, remedy: Remedy, subject: str = region) -> None:
         found.append(Finding(check, level, region, subject, what, wanted, remedy=remedy))
 
+    others = [name for name in names if name != region]
+    joins = [commands.join(region, reading.node or f"node_{region}", other) for other in others]
     if mode is Mode.PGLOGICAL and not reading.has_pglogical:
-        says = "then join both regions again: migratectl region join, in each"
-        remedy = Remedy(says, (commands.init(region, mode),))
-        problem("extension", Level.FAIL, "extension pglogical is missing, and with it all streams", "installed", remedy)
-    elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
+        # What was written meanwhile cannot be read any more for those who follow: their streams are made anew.
+        anew = [commands.resync([n for n in names if n in (region, other)], other) for other in others]
         problem(
-            "stream",
+            "extension",
             Level.FAIL,
-            "no subscription",
-            "one for each other region",
-            Remedy("migratectl region join makes one"),
+            "extension pglogical is missing, and with it all streams",
+            "installed",
+            Remedy(_ADDRESSES, (commands.init(region, mode), *joins, *anew)),
         )
+    elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
+        problem("stream", Level.FAIL, "no subscription", "one for each other region", Remedy(_ADDRESSES, tuple(joins)))
     if reading.read_only:
         problem(
             "read_only",

@@ -6,9 +6,11 @@ merged, so that nothing falls between the two.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import psycopg
 
@@ -49,7 +51,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Resynced:
-    """What a resync of two regions did. ``receipt`` is None where nothing had to be done."""
+    """What a resync did. ``receipt`` is None where nothing had to be done."""
 
     regions: tuple[str, ...]
     report: Report
@@ -57,7 +59,7 @@ class Resynced:
 
     @property
     def equal(self) -> bool:
-        """Whether both regions are."""
+        """Whether the regions are."""
         return self.receipt is None or self.receipt.equal
 
 
@@ -89,7 +91,7 @@ def resync_from(dsn: str, provider_dsn: str | None, subscription: str | None, wa
 
 
 def resync_regions(regions: Mapping[str, str], region: str | None, watch: Watch, *, every: bool = False) -> Resynced:
-    """Resync two regions, given by name and DSN: what ``region`` receives, or None: every stream that cannot go on.
+    """Resync regions, given by name and DSN: what ``region`` receives, or None: every stream that cannot go on.
 
     ``every``: each stream between them, also where it seems to run: after one of them was restored from a backup.
     """
@@ -97,51 +99,77 @@ def resync_regions(regions: Mapping[str, str], region: str | None, watch: Watch,
         raise UsageError(f"there is no region {region}", hint=f"--region is one of: {', '.join(regions)}")
     wanted = [region] if region else list(regions)
     streams: list[Stream] = []
-    for receiver in wanted:
-        (provider,) = (name for name in regions if name != receiver)
-        names = _subscriptions(regions, receiver, provider, every=every or region is not None)
-        streams += [Stream(receiver, regions[receiver], provider, regions[provider], name) for name in names]
+    with ExitStack() as stack:
+        conns = _opened(stack, regions)
+        for receiver in wanted:
+            streams += _streams(regions, conns, receiver, every=every or region is not None)
     if not streams:
         report = Report()
         report.unchanged("streams", "each subscription has its slot; --region NAME or --all makes them anew")
         return Resynced(tuple(regions), report, None)
-    return resync(streams, watch)
+    return resync(streams, watch, regions)
 
 
-def _subscriptions(regions: Mapping[str, str], receiver: str, provider: str, *, every: bool) -> list[str]:
-    """The subscriptions of one region to the other: all, or those whose slot is lost or gone."""
-    with ExitStack() as stack:
-        conn = stack.enter_context(connect(regions[receiver], name=f"--{receiver}", autocommit=True))
-        there = stack.enter_context(connect(regions[provider], name=f"--{provider}", autocommit=True))
-        slots = {slot.name: slot for slot in standing(there).followers}
-        _, names = chosen(conn, None, need=every)
-        own = [s for s in standing(conn).subscriptions if s.name in names and s.slot]
-        return [s.name for s in own if every or (s.slot or "") not in slots or slots[s.slot or ""].lost]
+def _opened(stack: ExitStack, regions: Mapping[str, str]) -> dict[str, Connection]:
+    return {n: stack.enter_context(connect(dsn, name=f"--{n}", autocommit=True)) for n, dsn in regions.items()}
 
 
-def resync(streams: list[Stream], watch: Watch) -> Resynced:
-    """Make each of ``streams`` anew, wait until it runs, then merge both regions.
+def _streams(
+    regions: Mapping[str, str], conns: Mapping[str, Connection], receiver: str, *, every: bool
+) -> list[Stream]:
+    """The subscriptions of one region: all, or those whose slot is lost or gone."""
+    slots = {slot.name: slot for name, conn in conns.items() if name != receiver for slot in standing(conn).followers}
+    engine, names = chosen(conns[receiver], None, need=every)
+    found: list[Stream] = []
+    for one in engine.standing(conns[receiver]).subscriptions:
+        if one.name not in names or one.slot is None:
+            continue
+        if every or one.slot not in slots or slots[one.slot].lost:
+            provider = _provider(conns, receiver, engine, one.name)
+            found.append(Stream(receiver, regions[receiver], provider, regions[provider], one.name))
+    return found
 
-    All are between the same two regions. Killed anywhere, it is run again. Raises before anything is written where a
-    side cannot stream or be merged; AccountdbError where a new stream does not run.
+
+def _provider(conns: Mapping[str, Connection], receiver: str, engine: Engine, subscription: str) -> str:
+    """Which region a subscription comes from. With three, by asking whoever answers at its connection string."""
+    others = [name for name in conns if name != receiver]
+    if len(others) == 1:
+        return others[0]
+    dsn = engine.provider_dsn(conns[receiver], subscription)
+    if dsn is not None:
+        with connect(dsn, name=f"the provider of {subscription}", autocommit=True) as provider:
+            known = common.identity(provider)
+        for name in others:
+            if common.identity(conns[name]) == known:
+                return name
+    raise UsageError(
+        f"{receiver}: which of {', '.join(others)} provides {subscription} cannot be told",
+        hint=f"migratectl region resync --dsn DSN --subscription {shlex.quote(subscription)} --provider-dsn DSN",
+    )
+
+
+def resync(streams: list[Stream], watch: Watch, regions: Mapping[str, str] | None = None) -> Resynced:
+    """Make each of ``streams`` anew, wait until it runs, then merge all ``regions`` (None: the two of one stream).
+
+    Killed anywhere, it is run again. Raises before anything is written where a side cannot stream or be merged;
+    AccountdbError where a new stream does not run.
     """
     report = Report()
     first = streams[0]
-    regions = {first.receiver: first.dsn, first.provider: first.provider_dsn}
+    regions = regions or {first.receiver: first.dsn, first.provider: first.provider_dsn}
     check_mergeable(regions)
     with ExitStack() as stack:
-        conns = {
-            name: stack.enter_context(connect(dsn, name=f"--{name}", autocommit=True)) for name, dsn in regions.items()
-        }
+        conns = _opened(stack, regions)
         for name in sorted(conns):
             stack.enter_context(session.advisory_lock(conns[name], _LOCK, busy=f"another resync is at work in {name}"))
-        if session.same_database(*conns.values()):
-            raise Refused(f"{first.receiver} and {first.provider} are the same database", hint="name two regions")
-        ready = [_check(one, conns) for one in streams]
-        # Should this run die, nobody takes the two for equal.
+        for one, other in combinations(conns, 2):
+            if session.same_database(conns[one], conns[other]):
+                raise Refused(f"{one} and {other} are the same database", hint="each DSN names another region")
+        ready = [_check(stream, conns) for stream in streams]
+        # Should this run die, nobody takes them for equal.
         note_run(regions, "merge", 0.0, equal=False, written=dict.fromkeys(regions, 0))
-        for one, (engine, request) in zip(streams, ready, strict=True):
-            _renew(one, conns, engine, request, report)
+        for stream, (engine, request) in zip(streams, ready, strict=True):
+            _renew(stream, conns, engine, request, report)
     receipt = merge_regions(regions, MergeOptions(), watch)
     return Resynced(tuple(regions), report, receipt)
 
