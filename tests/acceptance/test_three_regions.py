@@ -161,6 +161,8 @@ def test_a_third_region_leaves_and_joins_a_pair_that_streams_on(mesh: Lab) -> No
             assert found.returncode == 0, found.stderr
     assert migratectl("region", "leave", "--dsn", mesh.region("apac").admin_dsn).returncode == 0
     assert command(mesh, "status").returncode == 1
+    short = command(mesh, "merge", "--recent")
+    assert (short.returncode, "follows 1 of the 2 other regions" in short.stderr) == (3, True), short.stderr
     pair = named(mesh, "cn", "global")
     assert migratectl("status", *pair).returncode == 0
     before = register(mesh, "cn", "before")
