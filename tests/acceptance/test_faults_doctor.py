@@ -12,6 +12,7 @@ import pytest
 
 from accountdb.lab import Lab
 from accountdb.pg.connect import connect
+from accountdb.pg.dsn import with_params
 from tests.acceptance.faults import follow, shell
 from tests.conftest import eventually, migratectl, rows, run_sql, value
 
@@ -228,6 +229,34 @@ def bounce(lab: Lab, folder: Path) -> None:
     """A new worker on CN."""
     done = shell(lab, 'migratectl region resume --dsn "$CN_DSN"', folder)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.pglogical
+def test_a_role_that_only_watches(ready_labs: Any) -> None:
+    """Without a right on schema pglogical it sees the streams, and is told what it does not see."""
+    lab: Lab = ready_labs.of("pglogical")
+    watching = {}
+    for region in lab.regions:
+        run_sql(
+            region.admin_dsn,
+            "CREATE ROLE watcher LOGIN PASSWORD 'only-looks' IN ROLE pg_monitor;"
+            " GRANT EXECUTE ON FUNCTION accountdb.subscription_states() TO watcher",
+        )
+        watching[region.name] = with_params(region.admin_dsn, user="watcher", password="only-looks")
+    try:
+        arguments = ("--cn", watching["cn"], "--global", watching["global"])
+        status = migratectl("status", *arguments)
+        assert "sub_from_global: replicating" in status.stdout, status.stdout + status.stderr
+        done = migratectl("doctor", "--json", *arguments)
+        findings = json.loads(done.stdout)["findings"]
+        assert [f["level"] for f in findings if f["check"] == "stream"] == ["pass", "pass"]
+        unseen = {f["check"] for f in findings if f["found"] == "not looked at"}
+        assert {"replicated", "generated_column", "conflict_resolution", "version_rises", "schema"} <= unseen
+        passed = {f["check"] for f in findings if f["level"] == "pass"}
+        assert not passed & {"replicated", "generated_column", "conflict_resolution", "version_rises", "schema"}
+    finally:
+        for region in lab.regions:
+            run_sql(region.admin_dsn, "DROP OWNED BY watcher; DROP ROLE watcher")
 
 
 @pytest.mark.pglogical

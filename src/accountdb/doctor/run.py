@@ -141,7 +141,8 @@ def _shared(answering: Mapping[str, _Region], regions: Mapping[str, str], ignore
     try:
         yield from structures.leftovers(conns, tuple(regions))
     except (AccountdbError, psycopg.Error) as error:
-        yield Look(None).unseen("leftover", getattr(error, "message", "the server refused to answer"))
+        reason = error.message if isinstance(error, AccountdbError) else told(error, *regions.values()).message
+        yield Look(None).unseen("leftover", reason)
     heres = [one.here for one in answering.values() if one.here is not None]
     if any(here.streams and here.standing is not None and not here.joined for here in heres):
         why = "whether each server reaches the other shows when they join: this machine is another one"

@@ -151,10 +151,10 @@ def judge_parameters(here: Here) -> Iterator[Finding]:
 
 
 def _problem(here: Here, check: str, fault: Problem) -> Finding:
-    remedy = of_problem(here.name, fault)
     if check == "role" and (here.joined or here.standing is None):
         # Another role joined, or may have.
-        return here.look.info(check, fault.fact, cause="a region join would need it", remedy=remedy)
+        return here.look.info(check, fault.fact, cause="only a region join would need it")
+    remedy = of_problem(here.name, fault)
     if here.joined and fault.full:
         return here.look.warn(check, fault.fact, cause="a resync or another region would find none", remedy=remedy)
     return here.look.failed(check, fault.fact, remedy=remedy)
