@@ -173,6 +173,37 @@ def test_a_guard_that_was_dropped(lab: Lab, tmp_path: Path) -> None:
     fine(lab)
 
 
+def test_a_change_that_cannot_be_applied_where_a_guard_is_disabled(lab: Lab, tmp_path: Path) -> None:
+    """Two registrations of one name, and nobody to settle them."""
+    cn, name = lab.region("cn").app_dsn, uuid4().hex
+    lab.cut()
+    for region in ("cn", "global"):
+        run_sql(lab.region(region).app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x')", name)
+    run_sql(cn, "ALTER TABLE users DISABLE TRIGGER USER")
+    lab.heal()
+    for one in lab.regions:
+        join.resume(one.admin_dsn)
+    told = cause(lab, "sub_from_global", "guard")
+    (unfit,) = (p for p in _told(lab, "cn") if p["check"] == "row_contract")
+    assert "no BEFORE UPDATE trigger calls bump_version()" in unfit["found"]
+    assert "users (disabled)" in told["reason"]
+    run_sql(cn, "ALTER TABLE users ENABLE TRIGGER trg_users_set_updated_at")
+    run_sql(cn, "ALTER TABLE users ENABLE TRIGGER trg_users_bump_version")
+    follow(lab, told["remedy"], tmp_path)
+
+    def settled() -> bool:
+        return [value(r.admin_dsn, "SELECT count(*) FROM users WHERE username = %s", name) for r in lab.regions] == [
+            1,
+            1,
+        ]
+
+    eventually(settled, what="one of the two with the name, in both regions")
+    for one in lab.regions:
+        for (key,) in rows(one.admin_dsn, "SELECT id::text FROM accountdb.conflict WHERE state = 'open'"):
+            migratectl("conflicts", "resolve", key, "--dismiss", env=lab.env())
+    fine(lab)
+
+
 def test_a_subscription_that_is_disabled(lab: Lab, tmp_path: Path) -> None:
     statement = {
         "native": "ALTER SUBSCRIPTION sub_from_global DISABLE",

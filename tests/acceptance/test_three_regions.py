@@ -190,6 +190,27 @@ def test_a_third_region_leaves_and_joins_a_pair_that_streams_on(mesh: Lab) -> No
     assert len(rows(mesh.region("cn").admin_dsn, "SELECT FROM pg_replication_slots")) == 2
 
 
+@pytest.mark.parametrize("mesh_lab", ["pglogical"], indirect=True)
+def test_two_followers_never_share_a_slot(mesh: Lab) -> None:
+    """Global's subscription to CN has a name, and Apac asks for the same one."""
+    apac = mesh.region("apac")
+    own, other = (subscription_name(mesh, name, "cn") for name in ("apac", "global"))
+    assert migratectl("region", "leave", "--dsn", apac.admin_dsn, "--subscription", own).returncode == 0
+    options = ("--node-dsn", apac.link_from("cn"), "--provider-dsn", mesh.region("cn").link_from("apac"))
+    wrong = ("region", "join", "--dsn", apac.admin_dsn, "--node", "node_apac", "--subscription", other, *options)
+    used = migratectl(*wrong)
+    assert (used.returncode, "is on the provider already, in use" in used.stderr) == (3, True), used.stderr
+    mesh.cut("cn", "global")
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE NOT active"
+    eventually(lambda: value(mesh.region("cn").admin_dsn, slots) == 1)
+    away = migratectl(*wrong)
+    assert (away.returncode, "inactive, and perhaps that of node_global" in away.stderr) == (3, True), away.stderr
+    mesh.heal()
+    assert join(mesh, "apac", "cn").returncode == 0
+    for name in NAMES:
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
+
+
 # -- data --
 
 
@@ -413,3 +434,22 @@ def test_old_tombstones_go_from_every_region(mesh: Lab) -> None:
     done = command(mesh, "purge")
     assert (done.returncode, "cn: 1 tombstones" in done.stdout) == (0, True), done.stdout
     same_everywhere(mesh, "SELECT count(*) FROM accountdb.tombstone", [(0,)])
+
+
+def test_a_dropped_slot_of_three(mesh: Lab) -> None:
+    """Which region a subscription comes from is found out by asking."""
+    there = mesh.region("global").admin_dsn
+    mesh.cut()
+    slot = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '%%cn%%' AND NOT active"
+    dropped = eventually(lambda: value(there, slot.replace("%%", "%")))
+    run_sql(there, "SELECT pg_drop_replication_slot(%s)", dropped)
+    missed = register(mesh, "global", "missed")
+    mesh.heal()
+    done = command(mesh, "region", "resync")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made anew") == 1
+    assert "cn: " in done.stderr
+    for name in NAMES:
+        assert rows(mesh.region(name).admin_dsn, "SELECT FROM users WHERE uuid = %s", missed)
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
+    assert command(mesh, "region", "resync").returncode == 0

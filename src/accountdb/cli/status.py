@@ -16,6 +16,8 @@ from accountdb.health.watching import Look, Watcher
 from accountdb.render import output
 
 _INTERVAL_S = 2.0
+# So much of its log a server keeps anyhow.
+_SEGMENT = 16 * 1024 * 1024
 
 
 def status(
@@ -165,9 +167,9 @@ def _region_line(region: RegionStatus) -> str:
 
 def _stream_line(stream: StreamStatus) -> str:
     lag = f"lag {output.bytes_text(stream.lag_bytes)}, {output.seconds_text(stream.lag_seconds)}"
-    if stream.lag_transactions is not None:
+    if stream.lag_transactions:
         lag += f", at most {stream.lag_transactions} transactions"
-    if stream.wal_status is not None:
+    if (stream.retained_bytes or 0) >= _SEGMENT or stream.wal_status not in (None, "reserved"):
         lag += f", slot keeps {output.bytes_text(stream.retained_bytes)} ({stream.wal_status})"
     if stream.lost_in_seconds:
         lag += f", lost in {output.span_text(stream.lost_in_seconds)}"

@@ -126,14 +126,19 @@ def _told_by_state(view: StreamView) -> Cause | None:
     if view.state is State.DISABLED:
         return Cause("disabled", "it was paused, or the server disabled it", Remedy(commands=(_resume(view),)))
     if view.state is State.PENDING:
-        return Cause(
-            "pending",
-            "the provider has not joined yet",
-            Remedy("run migratectl region join on the provider; it makes this subscription too"),
-        )
+        # Its join makes this subscription too.
+        return Cause("pending", "the provider has not joined yet", _join_there(view))
     if view.state is State.INITIALIZING:
         return Cause("initializing", "it is being made ready", Remedy("wait a few seconds"))
     return None
+
+
+def _join_there(view: StreamView) -> Remedy:
+    provider = view.provider
+    if provider is None:
+        return Remedy("migratectl region join on the provider")
+    node = (provider.node if isinstance(provider, Reading) else None) or f"node_{provider.region}"
+    return Remedy(commands.ADDRESSES, (commands.join(provider.region, node, view.receiver.region),))
 
 
 def _told_by_slot(view: StreamView) -> Cause | None:
@@ -172,7 +177,7 @@ def _told_by_provider(view: StreamView) -> Cause | None:
         return None  # it was tried since, and something else failed
     text = f"{provider.region} cannot send: {line.message}"
     if "node not found" in line.message:
-        return Cause("provider_left", text, Remedy(f"join {provider.region} again: migratectl region join"))
+        return Cause("provider_left", text, _join_there(view))
     return Cause("slot_unreadable", text, _resync(view))
 
 
@@ -340,16 +345,18 @@ def _read_only(receiver: Reading, text: str) -> Cause:
 
 
 def _missing_columns(view: StreamView) -> str:
-    """Columns that the provider has and the receiver has not, as a list for people."""
+    """What the provider offers and the receiver has not, tables and columns, as a list for people."""
     if not isinstance(view.provider, Reading):
         return ""
-    here = view.receiver.columns
-    return ", ".join(
+    here, there = view.receiver.columns, view.provider.columns
+    missing = [table for table in view.provider.replicated if table not in here]
+    missing += [
         f"{table}.{column}"
-        for table, columns in view.provider.columns.items()
-        for column in columns
-        if column not in here.get(table, ())
-    )
+        for table in view.provider.replicated
+        for column in there.get(table, ())
+        if table in here and column not in here[table]
+    ]
+    return ", ".join(missing)
 
 
 def _mend_structure(view: StreamView) -> Remedy:

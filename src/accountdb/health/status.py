@@ -19,7 +19,6 @@ __all__ = ["RegionStatus", "Status", "StreamStatus", "judge", "read_status"]
 
 _LAG_WARN_S = 60.0
 _LOST_WARN_S = 24 * 3600.0
-_ADDRESSES = "where the servers reach each other by other addresses than you do, give those"
 
 
 @dataclass(frozen=True)
@@ -186,10 +185,16 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
             Level.FAIL,
             "extension pglogical is missing, and with it all streams",
             "installed",
-            Remedy(_ADDRESSES, (commands.init(region, mode), *joins, *anew)),
+            Remedy(commands.ADDRESSES, (commands.init(region, mode), *joins, *anew)),
         )
     elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
-        problem("stream", Level.FAIL, "no subscription", "one for each other region", Remedy(_ADDRESSES, tuple(joins)))
+        problem(
+            "stream",
+            Level.FAIL,
+            "no subscription",
+            "one for each other region",
+            Remedy(commands.ADDRESSES, tuple(joins)),
+        )
     if reading.read_only:
         problem(
             "read_only",
@@ -207,6 +212,10 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
         if guard.state is not GuardState.INSTALLED:
             remedy = Remedy(commands=(commands.init(region, mode),))
             problem("guard", Level.FAIL, f"guard on {guard.table} is {guard.state}", "installed", remedy, guard.table)
+    for table, lacks in reading.unfit.items():
+        # What mends it depends on what is wrong: doctor says it.
+        remedy = Remedy(commands=(commands.doctor(names),))
+        problem("row_contract", Level.FAIL, f"{table}: {'; '.join(lacks)}", "the row contract", remedy, table)
     if reading.not_offered:
         what = f"{', '.join(reading.not_offered)} is not offered to the other regions"
         problem("offer", Level.WARN, what, "offered", Remedy(commands=(commands.refresh(names),)))
