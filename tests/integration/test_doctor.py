@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from accountdb.doctor import activity
+from accountdb.doctor import activity, run
+from accountdb.doctor.region import Here
 from accountdb.doctor.run import examine
-from accountdb.health.advice import Level
+from accountdb.health.advice import Finding, Level
 from accountdb.lab import Lab
-from accountdb.pg.connect import connect
+from accountdb.pg.connect import Connection, connect
 from accountdb.pg.dsn import with_params
 from accountdb.replication.model import Mode
 from tests.conftest import BIN, CONTRACT, Databases, as_role, migratectl, rows, run_sql, value
@@ -237,6 +238,22 @@ def test_long_transactions_and_prepared_ones(prepared: str, monkeypatch: pytest.
         assert open_[0].remedy.commands == (f"psql \"$CN_DSN\" -c 'SELECT pg_terminate_backend({pid})'",)
     prepared_ = [f for f in found if f.check == "prepared_transaction"]
     assert any("'it''s'" in f.found and "ROLLBACK PREPARED 'it''s'" in f.remedy.says for f in prepared_)
+
+
+def test_a_server_that_freezes_is_hung_up_on(prepared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def frozen(conn: Connection, here: Here) -> list[Finding]:
+        conn.execute("SELECT pg_sleep(15)")
+        return []
+
+    monkeypatch.setattr(run, "_SUBJECTS", (("schema", frozen), ("node", frozen)))
+    monkeypatch.setattr(run, "_PATIENCE_S", 0.5)
+    began = time.monotonic()
+    found = examine({"cn": prepared}, Mode.NATIVE)
+    assert time.monotonic() - began < 10
+    assert not found.healthy
+    (lost,) = [f for f in found.findings if f.level is Level.FAIL]
+    assert lost.check == "region"
+    assert lost.found.startswith("the connection was lost: ")
 
 
 def test_a_mode_that_is_not_that_of_init(prepared: str) -> None:
