@@ -197,7 +197,6 @@ WRONG = [
     ("GRANT UPDATE ON accountdb.node TO PUBLIC", "public_rights", "PUBLIC has UPDATE on"),
     ("ALTER TABLE sessions DISABLE TRIGGER ALL", "trigger", "its triggers are disabled"),
     ("DROP TRIGGER accountdb_truncate ON users", "guard", "guard on public.users is missing"),
-    ("UPDATE accountdb.node SET name = NULL", "node", "no node name yet"),
     ("DELETE FROM accountdb.migration WHERE version = 5", "schema", "1 migration pending"),
     ("CREATE TABLE late (uuid uuid PRIMARY KEY, no serial)", "row_contract", "public.late: "),
     ("SELECT 1", "sequence", "column no takes its value from a sequence"),
@@ -208,19 +207,24 @@ def test_what_is_wrong_is_found_and_mended_by_its_hint(prepared: str, native_lab
     with connect(prepared, autocommit=True) as conn:
         for statement, _, _ in WRONG:
             conn.execute(statement.encode())
+        conn.execute("UPDATE accountdb.node SET name = NULL")
         conn.execute(sql.SQL("ALTER DATABASE {} RESET pglogical.node_name").format(sql.Identifier(conn.info.dbname)))
     arguments = ("--mode", "native", "--cn", prepared)
     status, findings = doctor(*arguments)
     assert status == 1
     for _, check, says in WRONG:
         assert any(says in f["found"] for f in of(findings, check, "fail")), (check, of(findings, check))
+    (unnamed,) = of(findings, "node", "warn")
+    assert "no node name yet" in unnamed["found"]
     # No command mends a table that nobody wanted.
     run_sql(prepared, "DROP TABLE late")
     for finding in findings:
         if finding["level"] == "fail" and finding["check"] not in ("row_contract", "sequence", "version_rises"):
             follow(finding, native_lab, CN_DSN=prepared)
+    follow(unnamed, native_lab, CN_DSN=prepared)
     status, findings = doctor(*arguments)
     assert status == 0, [f for f in findings if f["level"] == "fail"]
+    assert of(findings, "node", "pass")
 
 
 def test_long_transactions_and_prepared_ones(prepared: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,9 @@ def _node(conn: Connection, here: Here) -> Iterator[Finding]:
     again = Remedy("", (on_one(here.name, f"init --mode {here.noted} --node node_{plain(here.name)}"),))
     if here.node is None:
         if here.streams:
-            yield here.look.failed(
-                "node", "no node name yet: rows that are written here name the node local", remedy=again
-            )
+            # A join gives it one.
+            make = here.look.failed if here.joined else here.look.warn
+            yield make("node", "no node name yet: rows that are written here name the node local", remedy=again)
         else:
             yield here.look.info("node", "no node name: it is needed for merge jobs only", remedy=again)
     elif setting not in (None, here.node):
