@@ -56,46 +56,41 @@ def well(lab: Lab, *warnings: str) -> None:
 
 @pytest.fixture
 def healthy(ready_lab: Lab) -> Iterator[Lab]:
-    """The shared lab, well before and after."""
-    well(ready_lab)
+    """The shared lab, well again afterwards."""
     yield ready_lab
     well(ready_lab)
 
 
-@pytest.mark.parametrize(
-    ("statement", "check", "told"),
-    [
-        (
-            "ALTER TABLE public.users DISABLE TRIGGER trg_users_bump_version",
-            "trigger",
-            "trg_users_bump_version on public.users: it is disabled",
-        ),
-        (
-            "ALTER TABLE public.users ENABLE REPLICA TRIGGER trg_users_set_updated_at",
-            "trigger",
-            "trg_users_set_updated_at on public.users: it is in mode R, not O",
-        ),
-        (
-            "ALTER TABLE public.sessions ENABLE TRIGGER accountdb_guard",
-            "guard",
-            "guard on public.sessions is disabled",
-        ),
-    ],
-    ids=["disabled", "replica", "guard"],
-)
-def test_a_trigger_that_does_not_fire(healthy: Lab, tmp_path: Path, statement: str, check: str, told: str) -> None:
-    run_sql(healthy.region("cn").admin_dsn, statement)
-    finding = found(healthy, check, "cn")
-    assert told in finding["found"]
-    if check == "guard":
-        assert finding["cause"] == "accountdb_guard is in mode O, not R"
-    else:
-        # It is what it looks like: an UPDATE does not do what the row contract says.
-        tried = found(healthy, "version_rises", "cn")
-        assert "an UPDATE" in tried["found"]
-    follow(healthy, finding["remedy"], tmp_path)
+@pytest.mark.by_hand(ready_lab="pglogical")
+def test_triggers_that_do_not_fire_as_they_should(healthy: Lab, tmp_path: Path) -> None:
+    for statement in (
+        "ALTER TABLE public.users DISABLE TRIGGER trg_users_bump_version",
+        "ALTER TABLE public.identities ENABLE REPLICA TRIGGER trg_identities_set_updated_at",
+        "ALTER TABLE public.subscriptions ENABLE ALWAYS TRIGGER trg_subscriptions_bump_version",
+        "ALTER TABLE public.sessions ENABLE TRIGGER accountdb_guard",
+    ):
+        run_sql(healthy.region("cn").admin_dsn, statement)
+    status, findings = doctor(healthy)
+    assert status == 1
+    off = {f["found"]: f for f in findings if (f["check"], f["region"], f["level"]) == ("trigger", "cn", "fail")}
+    assert set(off) == {
+        "trigger trg_users_bump_version on public.users: it is disabled",
+        "trigger trg_identities_set_updated_at on public.identities: it is in mode R, not O",
+        "trigger trg_subscriptions_bump_version on public.subscriptions: it is in mode A, not O",
+    }
+    # They are what they look like: an UPDATE does not do what the row contract says.
+    tried = [f["found"] for f in findings if f["check"] == "version_rises" and f["level"] == "fail"]
+    assert len(tried) == 2
+    assert any("public.users: an UPDATE leaves version at" in text for text in tried)
+    assert any("public.identities: an UPDATE does not move updated_at" in text for text in tried)
+    guard = found(healthy, "guard", "cn")
+    assert guard["found"] == "guard on public.sessions is disabled"
+    assert guard["cause"] == "accountdb_guard is in mode O, not R"
+    for finding in (*off.values(), guard):
+        follow(healthy, finding["remedy"], tmp_path)
 
 
+@pytest.mark.by_hand(ready_lab="native")
 def test_a_unique_index_on_one_side(healthy: Lab, tmp_path: Path) -> None:
     run_sql(healthy.region("cn").admin_dsn, "CREATE UNIQUE INDEX users_mfa ON public.users (mfa_totp_secret)")
     drift = found(healthy, "structure", None)
@@ -105,17 +100,31 @@ def test_a_unique_index_on_one_side(healthy: Lab, tmp_path: Path) -> None:
     follow(healthy, drift["remedy"], tmp_path)
 
 
-def test_public_may_use_pglogical_again(ready_lab: Lab, tmp_path: Path) -> None:
-    if ready_lab.mode != "pglogical":
-        pytest.skip("there is no schema pglogical in this mode")
-    admin = ready_lab.region("global").admin_dsn
+@pytest.mark.by_hand(ready_lab="native")
+def test_a_column_on_one_side(healthy: Lab, tmp_path: Path) -> None:
+    """What one region has alone is made in the other: the hint loses nothing."""
+    run_sql(healthy.region("global").admin_dsn, "ALTER TABLE public.sessions ADD COLUMN device text DEFAULT 'a'")
+    drift = found(healthy, "structure", None)
+    assert "column public.sessions.device is in global, not in cn" in drift["found"]
+    follow(healthy, drift["remedy"], tmp_path)
+    well(healthy)
+    assert value(healthy.region("cn").admin_dsn, "SELECT count(device) FROM sessions") >= 0
+    for region in healthy.regions:
+        run_sql(region.admin_dsn, "ALTER TABLE public.sessions DROP COLUMN device")
+        assert migratectl("init", "--dsn", region.admin_dsn, "--mode", healthy.mode).returncode == 0
+
+
+@pytest.mark.pglogical
+def test_public_may_use_pglogical_again(ready_labs: Any, tmp_path: Path) -> None:
+    lab: Lab = ready_labs.of("pglogical")
+    admin = lab.region("global").admin_dsn
     run_sql(admin, "GRANT USAGE ON SCHEMA pglogical TO PUBLIC")
     run_sql(admin, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pglogical TO PUBLIC")
-    finding = found(ready_lab, "public_rights", "global")
+    finding = found(lab, "public_rights", "global")
     assert finding["found"] == "PUBLIC has USAGE on schema pglogical"
     assert "password" in finding["cause"]
-    follow(ready_lab, finding["remedy"], tmp_path)
-    well(ready_lab)
+    follow(lab, finding["remedy"], tmp_path)
+    well(lab)
 
 
 def test_the_quota_of_the_log_is_reached(healthy: Lab, tmp_path: Path) -> None:
@@ -157,6 +166,7 @@ def set_parameter(dsn: str, name: str, setting: str) -> None:
     eventually(lambda: value(dsn, "SELECT pg_conf_load_time()") > before, what="a reload")
 
 
+@pytest.mark.by_hand(ready_lab="pglogical")
 def test_a_clock_that_is_five_minutes_off(healthy: Lab) -> None:
     if FAKETIME is None:
         pytest.skip("SKIPPED: libfaketime is not here; sh scripts/faketime.sh brings it")
@@ -276,6 +286,7 @@ def test_what_status_finds_doctor_finds_too(healthy: Lab, tmp_path: Path) -> Non
         migratectl("region", "resume", "--dsn", cn.admin_dsn)
 
 
+@pytest.mark.by_hand(ready_lab="pglogical")
 def test_it_leaves_nothing_and_sends_nothing(healthy: Lab) -> None:
     """The trial of an UPDATE is rolled back, on a full table and on empty ones."""
     cn, other = healthy.region("cn").admin_dsn, healthy.region("global").admin_dsn

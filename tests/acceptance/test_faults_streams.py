@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from accountdb.pg.dsn import with_params
 from accountdb.setup import join
 from tests.acceptance import joining
 from tests.acceptance.faults import Problem, cause, fine, follow, problem, status, streams
-from tests.conftest import eventually, migratectl, rows, run_sql, value
+from tests.conftest import Labs, eventually, migratectl, rows, run_sql, value
 
 # What a fault may leave of its own.
 SUBSCRIPTIONS = {"sub_from_global": ("cn", "global"), "sub_from_cn": ("global", "cn")}
@@ -173,6 +173,37 @@ def test_a_guard_that_was_dropped(lab: Lab, tmp_path: Path) -> None:
     fine(lab)
 
 
+def test_a_change_that_cannot_be_applied_where_a_guard_is_disabled(lab: Lab, tmp_path: Path) -> None:
+    """Two registrations of one name, and nobody to settle them."""
+    cn, name = lab.region("cn").app_dsn, uuid4().hex
+    lab.cut()
+    for region in ("cn", "global"):
+        run_sql(lab.region(region).app_dsn, "INSERT INTO users (username, password) VALUES (%s, 'x')", name)
+    run_sql(cn, "ALTER TABLE users DISABLE TRIGGER USER")
+    lab.heal()
+    for one in lab.regions:
+        join.resume(one.admin_dsn)
+    told = cause(lab, "sub_from_global", "guard")
+    (unfit,) = (p for p in _told(lab, "cn") if p["check"] == "row_contract")
+    assert "no BEFORE UPDATE trigger calls bump_version()" in unfit["found"]
+    assert "users (disabled)" in told["reason"]
+    run_sql(cn, "ALTER TABLE users ENABLE TRIGGER trg_users_set_updated_at")
+    run_sql(cn, "ALTER TABLE users ENABLE TRIGGER trg_users_bump_version")
+    follow(lab, told["remedy"], tmp_path)
+
+    def settled() -> bool:
+        return [value(r.admin_dsn, "SELECT count(*) FROM users WHERE username = %s", name) for r in lab.regions] == [
+            1,
+            1,
+        ]
+
+    eventually(settled, what="one of the two with the name, in both regions")
+    for one in lab.regions:
+        for (key,) in rows(one.admin_dsn, "SELECT id::text FROM accountdb.conflict WHERE state = 'open'"):
+            migratectl("conflicts", "resolve", key, "--dismiss", env=lab.env())
+    fine(lab)
+
+
 def test_a_subscription_that_is_disabled(lab: Lab, tmp_path: Path) -> None:
     statement = {
         "native": "ALTER SUBSCRIPTION sub_from_global DISABLE",
@@ -184,12 +215,14 @@ def test_a_subscription_that_is_disabled(lab: Lab, tmp_path: Path) -> None:
     fine(lab)
 
 
-def test_a_provider_that_was_restarted(lab: Lab) -> None:
-    """It comes back by itself; until then nothing else is told."""
+def test_a_provider_that_was_restarted(lab: Lab, tmp_path: Path) -> None:
+    """It comes back by itself (with pglogical within minutes, or told to); until then nothing else is told."""
     lab.stop("global")
     cause(lab, "sub_from_global", "provider")
     lab.start("global")
     missed = register(lab, "global")
+    if lab.mode == "pglogical":
+        follow(lab, cause(lab, "sub_from_global", "restarted")["remedy"], tmp_path)
     seen = set()
 
     def back() -> bool:
@@ -197,7 +230,7 @@ def test_a_provider_that_was_restarted(lab: Lab) -> None:
         seen.add(stream["cause"])
         return bool(stream["state"] == "replicating")
 
-    eventually(back, within_s=60, what="the stream back by itself")
+    eventually(back, what="the stream back by itself")
     assert seen <= {"restarted", None}, seen
     fine(lab, also=lambda: arrived(lab, "cn", missed))
 
@@ -245,27 +278,49 @@ def crowd(lab: Lab) -> Iterator[None]:
             run_sql(dsn, "DROP DATABASE crowd WITH (FORCE)")
 
 
-def test_no_worker_is_left(ready_labs: object, lab: Lab, tmp_path: Path) -> None:
-    if lab.mode != "native":
-        pytest.skip("pglogical takes its workers from max_worker_processes, see the next")
+def test_no_worker_is_left(lab: Lab, tmp_path: Path) -> None:
+    """Native: another subscription has the only one. pglogical: its own helpers have taken all."""
     cn = lab.region("cn").admin_dsn
-    run_sql(cn, "ALTER SYSTEM SET max_logical_replication_workers = 1")
-    lab.stop("cn")
-    lab.start("cn")
+    native = lab.mode == "native"
+    run_sql(cn, f"ALTER SYSTEM SET {'max_logical_replication_workers = 1' if native else 'max_worker_processes = 3'}")
+    restart(lab, "cn")
     try:
-        with crowd(lab):
-            run_sql(cn, "ALTER SUBSCRIPTION sub_from_global ENABLE")
+        with crowd(lab) if native else nullcontext():
+            if native:
+                run_sql(cn, "ALTER SUBSCRIPTION sub_from_global ENABLE")
             told = cause(lab, "sub_from_global", "workers")
             assert "restart the server of cn" in told["remedy"]["says"]
             follow(lab, told["remedy"], tmp_path)
-            lab.stop("cn")
-            lab.start("cn")
+            restart(lab, "cn")
             fine(lab)
     finally:
         run_sql(cn, "ALTER SYSTEM RESET max_logical_replication_workers")
         run_sql(cn, "ALTER SYSTEM RESET max_worker_processes")
-        lab.stop("cn")
-        lab.start("cn")
+        restart(lab, "cn")
+    fine(lab)
+
+
+def restart(lab: Lab, region: str) -> None:
+    """A server restarted, and who follows it told to try at once."""
+    lab.stop(region)
+    lab.start(region)
+    join.resume(lab.region(joining.OTHER[region]).admin_dsn)
+
+
+@pytest.mark.pglogical
+def test_pglogical_was_dropped(ready_labs: Labs, tmp_path: Path) -> None:
+    lab = ready_labs.of("pglogical")
+    fine(lab)
+    run_sql(lab.region("cn").admin_dsn, "DROP EXTENSION pglogical CASCADE")
+    missed = [register(lab, "global"), register(lab, "cn")]
+    told = problem(lab, "extension", "cn")
+    assert told["found"] == "extension pglogical is missing, and with it all streams"
+    other = cause(lab, "sub_from_cn", "extension")
+    assert other["reason"] == "cn has lost its extension pglogical"
+    follow(lab, told["remedy"], tmp_path)
+    fine(lab, also=lambda: all(arrived(lab, there, name) for there in ("cn", "global") for name in missed))
+    # The servers of the lab reach each other through the link.
+    assert joining.join(lab, "cn").returncode == 0
     fine(lab)
 
 

@@ -190,6 +190,27 @@ def test_a_third_region_leaves_and_joins_a_pair_that_streams_on(mesh: Lab) -> No
     assert len(rows(mesh.region("cn").admin_dsn, "SELECT FROM pg_replication_slots")) == 2
 
 
+@pytest.mark.parametrize("mesh_lab", ["pglogical"], indirect=True)
+def test_two_followers_never_share_a_slot(mesh: Lab) -> None:
+    """Global's subscription to CN has a name, and Apac asks for the same one."""
+    apac = mesh.region("apac")
+    own, other = (subscription_name(mesh, name, "cn") for name in ("apac", "global"))
+    assert migratectl("region", "leave", "--dsn", apac.admin_dsn, "--subscription", own).returncode == 0
+    options = ("--node-dsn", apac.link_from("cn"), "--provider-dsn", mesh.region("cn").link_from("apac"))
+    wrong = ("region", "join", "--dsn", apac.admin_dsn, "--node", "node_apac", "--subscription", other, *options)
+    used = migratectl(*wrong)
+    assert (used.returncode, "is on the provider already, in use" in used.stderr) == (3, True), used.stderr
+    mesh.cut("cn", "global")
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE NOT active"
+    eventually(lambda: value(mesh.region("cn").admin_dsn, slots) == 1)
+    away = migratectl(*wrong)
+    assert (away.returncode, "inactive, and perhaps that of node_global" in away.stderr) == (3, True), away.stderr
+    mesh.heal()
+    assert join(mesh, "apac", "cn").returncode == 0
+    for name in NAMES:
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
+
+
 # -- data --
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -77,6 +78,16 @@ def test_the_monitor_sees_states_and_numbers_and_not_a_row(prepared: dict[str, s
             rows(monitor, f"SELECT 1 FROM {table}")
     assert value(monitor, "SELECT accountdb.beat()") is not None
     assert rows(monitor, "SELECT open, recorded FROM accountdb.conflict_counts()") == [(0, 0)]
+    found = migratectl("status", "--cn", monitor, "--json")
+    (region,) = json.loads(found.stdout)["regions"]
+    assert region["error"] is None
+    assert {guard["state"] for guard in region["guards"]} == {"installed"}
+    assert region["conflicts_open"] == 0
+    checked = migratectl("doctor", "--cn", monitor, "--json")
+    document = json.loads(checked.stdout)
+    # What it may not see is told, and never passed.
+    assert {one["check"] for one in document["findings"] if one["level"] == "pass"} >= {"guard", "row_contract"}
+    assert "version_rises" not in {one["check"] for one in document["findings"] if one["level"] == "pass"}
 
 
 def test_sync_brings_one_database_to_another_as_its_own_role(

@@ -8,8 +8,11 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
+from uuid import UUID
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from accountdb.lab import Lab
 from accountdb.pg.dsn import secrets, with_params
@@ -18,6 +21,7 @@ from tests.conftest import Databases, eventually, migratectl, rows, run_sql, val
 from tests.integration.serving import TOKEN, Answer, Served, served, token_file
 
 CONFLICTS = 60
+_RECORD = "SELECT accountdb.record_conflict(%s, %s, %s, %s, 'rule', %s, %s, 'open', %s, to_jsonb(%s::text))"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_without_the_token_nothing_is_shown(dashboard: Served) -> None:
     wrong = dashboard.ask("/login", {"token": TOKEN[:-1]}, signed=False)
     assert wrong.status == 403
     assert "set-cookie" not in wrong.headers
-    assert dashboard.ask("/", signed=False, Cookie="accountdb_session=guessed").status == 303
+    assert dashboard.ask("/", signed=False, Cookie=f"{dashboard.cookie.partition('=')[0]}=guessed").status == 303
 
 
 def test_the_session_is_a_cookie_that_no_script_reads_and_no_other_site_sends(dashboard: Served) -> None:
@@ -351,3 +355,50 @@ def test_a_role_that_may_not_see_conflicts_sees_the_rest(
         for dsn in regions.values():
             run_sql(dsn, "DROP OWNED BY web_watcher")
         run_sql(admin, "DROP ROLE web_watcher")
+
+
+def test_every_kind_of_conflict_has_its_page(dashboard: Served, regions: dict[str, str]) -> None:
+    """What the record may hold: no winner, a table that is gone, names that need quotes, values of any depth."""
+    row = {
+        "uuid": str(UUID(int=7)),
+        "version": 1,
+        "deep": {"password": "pw-hidden-1", "list": [1, None, "<b>"]},
+        "n": None,
+    }
+    odd = 'we"ird.%s <名>'
+    kinds = (
+        "unique_claim",
+        "update_update",
+        "update_delete",
+        "dead_row",
+        "child_of_deleted",
+        "orphan",
+        "unknown",
+        "new_kind",
+    )
+    made: list[str] = []
+    for at, (kind, schema, table) in enumerate(
+        (kind, schema, table) for kind in kinds for schema, table in (("public", "users"), (odd, odd))
+    ):
+        for winner in (None, {**row, odd: "x"}):
+            loser = {**row, "uuid": str(UUID(int=100 + at))}
+            made.append(
+                str(
+                    value(
+                        regions["cn"],
+                        _RECORD,
+                        kind, schema, table, UUID(int=100 + at), Jsonb(winner) if winner else None, Jsonb(loser),
+                        "detail <i>", f"{at}{winner}",
+                    )
+                )
+            )  # fmt: skip
+    try:
+        listed = dashboard.ask(f"/conflicts?table={quote(f'{odd}.{odd}')}", Accept_Language="zh").text
+        assert listed.count('class="row-link"') == len(made) / 2
+        for at, key in enumerate(made):
+            answer = dashboard.ask(f"/conflicts/{key}", Accept_Language="zh" if at % 8 == 0 else "en")
+            assert answer.status == 200, answer.text
+            assert "pw-hidden-1" not in answer.text
+            assert "<b>" not in answer.text.partition("<main")[2]
+    finally:
+        run_sql(regions["cn"], "DELETE FROM accountdb.conflict WHERE rule = 'rule'")

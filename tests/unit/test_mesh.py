@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from accountdb.merge.heal import HealReport
 from accountdb.merge.model import Counts, Receipt, Turn
 from accountdb.merge.turns import Turns
 from accountdb.replication.model import Waiting, meant_for
+from accountdb.replication.native import slot_name
 from proof.history import make
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -107,6 +109,26 @@ def test_a_waiting_subscription_is_made_for_the_region_that_it_waits_for(
     these: list[Waiting], alone: bool, mine: tuple[str, ...], unknown: tuple[str, ...]
 ) -> None:
     assert meant_for(these, "1/b", "node_b", alone=alone) == (mine, unknown)
+
+
+def test_two_followers_never_get_one_slot() -> None:
+    assert slot_name("node_cn", "sub_from_global") == "node_cn_sub_from_global"
+    names = [
+        "node-apac",
+        "node.apac",
+        "Node_apac",
+        "node_apac",
+        "nodeéapac",
+        "n" * 62 + "a",
+        "n" * 62 + "b",
+        'a"b',
+        "a%b",
+    ]
+    slots = {slot_name(node, "sub") for node in names}
+    assert len(slots) == len(names)
+    assert all(re.fullmatch("[a-z0-9_]{1,63}", slot) for slot in slots)
+    # By its beginning a slot is known as a follower's.
+    assert all(slot_name(node, "sub").startswith(slot_name(node, "")) for node in names if len(node) < 40)
 
 
 # -- whose turn it is --

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from accountdb.cli import options
 from accountdb.health.beating import beat_regions
 from accountdb.render import output
@@ -18,7 +20,8 @@ def heartbeat(
 
     Exit status 3 when a region got none.
     """
-    made = beat_regions(options.some(dsn, cn, global_, node))
+    one_region = dsn or (os.environ.get("DB_URL") and not (cn or global_ or node))
+    made = beat_regions({"": options.one(dsn)} if one_region else options.regions(cn, global_, node, least=1))
     if json:
         output.say(output.as_json({"beats": made}))
     for one in made:

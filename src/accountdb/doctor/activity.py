@@ -54,8 +54,7 @@ def _conflicts(conn: Connection, here: Here) -> Iterator[Finding]:
     waiting, recorded = conn.execute(block(FILE, "conflicts")).fetchone() or (0, 0)
     if waiting:
         text = f"{waiting} open of {recorded}: a person has to decide"
-        command = on_all(here.everyone, "conflicts list") if len(here.everyone) > 1 else ""
-        yield here.look.warn("conflict", text, remedy=Remedy("", (command,) if command else ()))
+        yield here.look.warn("conflict", text, remedy=Remedy("", on_all(here.everyone, "conflicts list")))
     else:
         yield here.look.passed("conflict", f"none open, {recorded} on record")
 
@@ -75,15 +74,15 @@ def judge_runs(here: Here, runs: Sequence[tuple[str, bool | None, float]]) -> Fi
     """Kind, whether all was equal, and age in seconds of what ran last. Pure."""
     recent = on_all(here.everyone, "merge --recent")
     if not runs:
-        remedy = Remedy("and put merge --recent into cron", (on_all(here.everyone, "merge"),))
+        remedy = Remedy("and put merge --recent into cron", on_all(here.everyone, "merge"))
         return here.look.warn("healing", "no merge has ever run here", remedy=remedy)
     kind, equal, age = min(runs, key=lambda run: run[2])
     text = f"the last one ({kind}) ended {_period(age)} ago"
     if equal is False:
-        remedy = Remedy("", (on_all(here.everyone, "merge"),))
+        remedy = Remedy("", on_all(here.everyone, "merge"))
         return here.look.warn("healing", f"{text} and left rows different", remedy=remedy)
     if age > _HEALED_S:
-        return here.look.warn("healing", text, cause="merge --recent looks back one day", remedy=Remedy("", (recent,)))
+        return here.look.warn("healing", text, cause="merge --recent looks back one day", remedy=Remedy("", recent))
     return here.look.passed("healing", text)
 
 

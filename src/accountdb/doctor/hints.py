@@ -10,6 +10,8 @@ from accountdb.health.advice import Remedy
 from accountdb.pg.dsn import variable
 from accountdb.replication.facts import Problem
 
+_TWO = ("cn", "global")
+
 
 def psql(region: str, *statements: str) -> tuple[str, ...]:
     """Statements in one region, each by itself."""
@@ -21,9 +23,10 @@ def on_one(region: str, command: str) -> str:
     return f"migratectl {command} --dsn {variable(region)}"
 
 
-def on_all(regions: Sequence[str], command: str) -> str:
-    """A command of migratectl on all regions."""
-    return f"migratectl {command} {commands.regions(regions)}"
+def on_all(regions: Sequence[str], command: str) -> tuple[str, ...]:
+    """A command of migratectl on all regions; none where one alone was named, and nobody knows the other's name."""
+    named = tuple(_TWO) if len(regions) == 1 and regions[0] in _TWO else tuple(regions)
+    return (f"migratectl {command} {commands.regions(named)}",) if len(named) > 1 else ()
 
 
 def word(value: str) -> str:

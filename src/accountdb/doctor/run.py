@@ -22,7 +22,7 @@ from accountdb.pg import dsn as dsns
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.pg.dsn import with_params
 from accountdb.replication.model import Mode, State
-from accountdb.setup.checking import refuse_same
+from accountdb.setup.checking import ignoring, refuse_same
 
 _STATUS_S = 5.0
 _SUBJECTS: tuple[tuple[str, Subject], ...] = (
@@ -57,6 +57,7 @@ def examine(regions: Mapping[str, str], mode: Mode | None = None, ignore: Path |
     """
     for name, dsn in regions.items():
         dsns.parse(dsn, name=name)
+    ignoring(ignore)
     everyone = tuple(regions)
     with ExitStack() as stack:
         found = [_Region(name, dsn) for name, dsn in regions.items()]
@@ -85,6 +86,10 @@ def _begin(region: _Region, everyone: tuple[str, ...], mode: Mode | None, stack:
         region.conn = conn
     except AccountdbError as error:
         region.findings.append(look.failed("region", error.message, remedy=Remedy(error.hint or "")))
+    except psycopg.errors.LockNotAvailable:
+        text = "answers, and another session has locked a table: its structure cannot be read"
+        remedy = Remedy("wait until a migration or VACUUM FULL has ended, and run doctor again")
+        region.findings.append(look.failed("region", text, remedy=remedy))
     except psycopg.Error as error:
         region.findings.append(look.failed("region", told(error, region.dsn).message))
 

@@ -107,10 +107,11 @@ def _schema(conn: Connection, here: Here) -> Iterator[Finding]:
         yield here.look.failed("schema", error.message, remedy=Remedy(error.hint or ""))
         return
     if plan.steps:
-        command = on_all(here.everyone, "migrate") if len(here.everyone) > 1 else on_one(here.name, "migrate")
+        alone = len(here.everyone) == 1
+        command = (on_one(here.name, "migrate"),) if alone else on_all(here.everyone, "migrate")
         pending = len(plan.steps)
         what = f"version {plan.from_version}, {pending} migration{'s' if pending > 1 else ''} pending"
-        yield here.look.failed("schema", what, remedy=Remedy("", (command,)))
+        yield here.look.failed("schema", what, remedy=Remedy("", command))
     else:
         yield here.look.passed("schema", f"version {plan.to_version}")
 

@@ -90,7 +90,8 @@ def judge_slots(
     """The slots of one server. Pure. ``users`` are region, subscription and its state, by the slot that it reads."""
     wrong = False
     for slot in slots:
-        found = _judge_slot(here, slot, users.get(slot.name), regions)
+        user = users.get(slot.name)
+        found = _judge_slot(here, slot, None if user and user[0] == here.name else user, regions)
         if found is not None:
             wrong = True
             yield found
@@ -140,8 +141,8 @@ def _before_it_is_lost(here: Here, slot: Slot, user: tuple[str, str, State] | No
 def _unknown(here: Here, slot: Slot, regions: Sequence[str]) -> Remedy:
     if not slot.ours:
         return Remedy("look after it in its own database")
-    command = on_all(regions, "clean") if set(regions) == {"cn", "global"} else on_one(here.name, "clean")
-    return Remedy(f"clean says whether anybody needs it; --slot {word(slot.name)} --yes removes it", (command,))
+    command = on_all(regions, "clean") if set(regions) <= {"cn", "global"} else (on_one(here.name, "clean"),)
+    return Remedy(f"clean says whether anybody needs it; --slot {word(slot.name)} --yes removes it", command)
 
 
 def _size(count: int | None) -> str:

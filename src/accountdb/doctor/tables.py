@@ -63,7 +63,7 @@ def judge_contract(here: Here) -> Iterator[Finding]:
     for table, faults in lacks.items():
         if not faults:
             continue
-        add = (on_all(here.everyone, f"table add {word(table.name)}"),)
+        add = on_all(here.everyone, f"table add {word(table.name)}")
         yield here.look.failed(
             "row_contract", f"{_named(table)}: {'; '.join(faults)}", table.name, remedy=Remedy("", add)
         )
@@ -143,7 +143,7 @@ def judge_replicated(here: Here) -> Iterator[Finding]:
     for table in left_out:
         command = on_all(here.everyone, f"table add {word(table.name)}")
         text = f"{_named(table)} is under the row contract and not replicated"
-        yield here.look.warn("replicated", text, table.name, remedy=Remedy("if it is to be", (command,)))
+        yield here.look.warn("replicated", text, table.name, remedy=Remedy("if it is to be", command))
     own = [f"{schema}.{name}" for schema, name in OWN_TABLES if (schema, name) not in here.offered]
     if own:
         remedy = Remedy("", (commands.refresh(here.everyone),))

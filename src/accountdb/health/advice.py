@@ -27,9 +27,14 @@ class Remedy:
     commands: tuple[str, ...] = ()
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """What to do, a line each: a command stands alone, so that it can be copied."""
+        return tuple(part for part in (self.says, *self.commands) if part)
+
+    @property
     def text(self) -> str:
         """All of it on one line, as a hint."""
-        return "; ".join(part for part in (self.says, *self.commands) if part)
+        return "; ".join(self.lines)
 
 
 NOTHING = Remedy()

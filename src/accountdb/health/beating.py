@@ -37,7 +37,7 @@ def _beat(region: tuple[str, str]) -> Beaten:
             return Beaten(name, beat(conn))
     except AccountdbError as error:
         return Beaten(name, None, error.message)
-    except psycopg.errors.UndefinedFunction:
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.InvalidSchemaName):
         return Beaten(name, None, "accountdb.beat() is not there: migratectl migrate")
     except psycopg.Error as error:
         return Beaten(name, None, told(error, dsn).message)

@@ -7,14 +7,17 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from accountdb.guards.install import GuardState
 from accountdb.health import commands, log
 from accountdb.health.advice import NOTHING, Remedy
 from accountdb.health.model import LogLine, Reading, Silence, SlotReading
 from accountdb.health.restored import put_back
-from accountdb.replication.model import State, Subscription
+from accountdb.replication.model import Mode, State, Subscription
 
 # For how long after its provider's start a stream is expected to come back by itself, where the log has no times.
 _RESTART_S = 15.0
+# What a receiver hears of its provider's error comes that soon after it.
+_CONSEQUENCE_S = 3.0
 # A try so soon after it may have come too early.
 _TOO_EARLY_S = 2.0
 _STARTING = re.compile(r"is (starting up|shutting down)")
@@ -33,6 +36,8 @@ _STRUCTURE = re.compile(
     r"missing replicated column|target relation .* (does not exist|is missing)|incompatible .*column"
     r"|relation .* not found|unknown column name"
 )
+# pglogical says it while it applies, and means the connection.
+_DIED = "connection to other side has died"
 _LINK = re.compile(
     r"could not connect|connection (refused|reset|timed out|to .* failed)|could not receive data"
     r"|server closed the connection|terminating (logical replication worker|walreceiver) due to timeout"
@@ -100,7 +105,8 @@ def explain(view: StreamView) -> Cause | None:
     """Why a stream is not replicating; None where it is. Its remedy works as it stands."""
     if view.state is State.REPLICATING:
         return None
-    return _told_by_state(view) or _told_by_slot(view) or _told_by_log(view) or _told_by_regions(view) or _unknown(view)
+    ways = (_told_by_state, _told_by_slot, _told_by_provider, _told_by_log, _told_by_regions)
+    return next((cause for way in ways if (cause := way(view))), None) or _unknown(view)
 
 
 def _resume(view: StreamView) -> str:
@@ -120,14 +126,19 @@ def _told_by_state(view: StreamView) -> Cause | None:
     if view.state is State.DISABLED:
         return Cause("disabled", "it was paused, or the server disabled it", Remedy(commands=(_resume(view),)))
     if view.state is State.PENDING:
-        return Cause(
-            "pending",
-            "the provider has not joined yet",
-            Remedy("run migratectl region join on the provider; it makes this subscription too"),
-        )
+        # Its join makes this subscription too.
+        return Cause("pending", "the provider has not joined yet", _join_there(view))
     if view.state is State.INITIALIZING:
         return Cause("initializing", "it is being made ready", Remedy("wait a few seconds"))
     return None
+
+
+def _join_there(view: StreamView) -> Remedy:
+    provider = view.provider
+    if provider is None:
+        return Remedy("migratectl region join on the provider")
+    node = (provider.node if isinstance(provider, Reading) else None) or f"node_{provider.region}"
+    return Remedy(commands.ADDRESSES, (commands.join(provider.region, node, view.receiver.region),))
 
 
 def _told_by_slot(view: StreamView) -> Cause | None:
@@ -149,6 +160,27 @@ def _told_by_slot(view: StreamView) -> Cause | None:
     return None
 
 
+def _told_by_provider(view: StreamView) -> Cause | None:
+    """What keeps the provider from sending: the receiver hears only that the stream ended."""
+    provider = view.provider
+    if not isinstance(provider, Reading):
+        return None
+    if view.receiver.standing.mode is Mode.PGLOGICAL and not provider.has_pglogical:
+        says = f"{provider.region} has lost its extension pglogical"
+        return Cause("extension", says, Remedy(f"see what is said of {provider.region}"))
+    failed = [line for line in provider.log or () if line.sending == view.subscription.slot]
+    line, heard = (failed[-1] if failed else None), _newest(view)
+    if line is None or not line.at or not heard or not heard.at:
+        return None
+    ahead = view.receiver.skew_s - provider.skew_s
+    if (heard.at - line.at).total_seconds() - ahead > _CONSEQUENCE_S:
+        return None  # it was tried since, and something else failed
+    text = f"{provider.region} cannot send: {line.message}"
+    if "node not found" in line.message:
+        return Cause("provider_left", text, _join_there(view))
+    return Cause("slot_unreadable", text, _resync(view))
+
+
 def _told_by_log(view: StreamView) -> Cause | None:
     line = _newest(view)
     if line is None:
@@ -164,14 +196,30 @@ def _told_by_log(view: StreamView) -> Cause | None:
         return Cause("slot_missing", text, _resync(view))
     if _STRUCTURE.search(text):
         return Cause("structure", text, _mend_structure(view))
+    if _DIED in text:
+        return _link(view, text, line)
     if line.of_worker:
         missing = _missing_columns(view)
         if missing:
             return Cause("structure", f"{view.receiver.region} has no {missing}: {text}", _mend_structure(view))
-        return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
+        return _guardless(view, text) or _blocked(view, text)
     if _LINK.search(text):
         return _link(view, text, line)
+    return _blocked(view, text)
+
+
+def _blocked(view: StreamView, text: str) -> Cause:
     return Cause("apply", text, Remedy(commands=(commands.unblock(_pair(view)),)))
+
+
+def _guardless(view: StreamView, text: str) -> Cause | None:
+    """What a guard would have settled, where one is not in place."""
+    receiver = view.receiver
+    broken = ", ".join(f"{g.table} ({g.state})" for g in receiver.guards if g.state is not GuardState.INSTALLED)
+    if not broken:
+        return None
+    init = commands.init(receiver.region, receiver.standing.mode)
+    return Cause("guard", f"{text}; not guarded: {broken}", Remedy(commands=(init, _resume(view))))
 
 
 def _newest(view: StreamView) -> LogLine | None:
@@ -179,9 +227,11 @@ def _newest(view: StreamView) -> LogLine | None:
         return None
     own = [view.name, *([view.subscription.slot] if view.subscription.slot else [])]
     others = [word for s in view.siblings if s.name != view.name for word in (s.name, s.slot) if word]
+    # Errors of those who read from here are in the same log.
+    others += [slot.name for slot in view.receiver.slots]
     lines: Sequence[LogLine] = log.lines_of(view.receiver.log, own, others)
     told = (line for line in reversed(lines) if line.severity in ("ERROR", "FATAL") or _WORKERS.search(line.message))
-    return next(told, None)
+    return next((line for line in told if not line.sending), None)
 
 
 def _told_by_regions(view: StreamView) -> Cause | None:
@@ -222,16 +272,21 @@ def _link(view: StreamView, text: str, line: LogLine | None) -> Cause:
         return Cause(
             "restarted",
             f"{provider.region} restarted {seconds:.0f} s ago, the stream connects again by itself{said}",
-            Remedy("wait a few seconds; this has it try at once", (_resume(view),)),
+            # pglogical waits up to three minutes before its next try.
+            Remedy("nothing has to be done; this has it try at once", (_resume(view),)),
         )
     if isinstance(provider, Silence):
         says = f"start {provider.region}, or mend the network between {receiver} and {provider.region}"
-        return Cause("provider", f"{provider.region} cannot be reached: {text}", Remedy(says, (_resume(view),)))
+        return Cause(
+            "provider",
+            f"{provider.region} cannot be reached: {text}",
+            Remedy(f"{says}; then this has it try at once", (_resume(view),)),
+        )
     there = view.provider_name or "its provider"
     return Cause(
         "link",
         f"its connection to {there} broke: {text}",
-        Remedy(f"mend the network between {receiver} and {there}; this has it try at once", (_resume(view),)),
+        Remedy(f"mend the network between {receiver} and {there}; then this has it try at once", (_resume(view),)),
     )
 
 
@@ -254,11 +309,18 @@ def _password(view: StreamView) -> Remedy:
 
 def _more_workers(view: StreamView) -> Remedy:
     workers, region = view.receiver.workers, view.receiver.region
-    wanted = max(2 * workers.apply_max, 4)
-    raised = [f"ALTER SYSTEM SET max_logical_replication_workers = {wanted}"]
-    if workers.all_max < wanted + 8:
-        raised.append(f"ALTER SYSTEM SET max_worker_processes = {wanted + 8}")
-    return Remedy(f"then restart the server of {region}", tuple(commands.psql(region, one) for one in raised))
+    statements: list[str] = []
+    apply = 0
+    if view.receiver.standing.mode is Mode.NATIVE:
+        apply = max(2 * workers.apply_max, 4)
+        statements.append(f"ALTER SYSTEM SET max_logical_replication_workers = {apply}")
+    # Both engines take their processes from one pool.
+    if workers.all_max < apply + 8:
+        statements.append(f"ALTER SYSTEM SET max_worker_processes = {apply + 16}")
+    elif not statements:
+        statements.append(f"ALTER SYSTEM SET max_worker_processes = {2 * workers.all_max}")
+    says = f"run this, then restart the server of {region}"
+    return Remedy(says, tuple(commands.psql(region, one) for one in statements))
 
 
 def _read_only(receiver: Reading, text: str) -> Cause:
@@ -283,16 +345,18 @@ def _read_only(receiver: Reading, text: str) -> Cause:
 
 
 def _missing_columns(view: StreamView) -> str:
-    """Columns that the provider has and the receiver has not, as a list for people."""
+    """What the provider offers and the receiver has not, tables and columns, as a list for people."""
     if not isinstance(view.provider, Reading):
         return ""
-    here = view.receiver.columns
-    return ", ".join(
+    here, there = view.receiver.columns, view.provider.columns
+    missing = [table for table in view.provider.replicated if table not in here]
+    missing += [
         f"{table}.{column}"
-        for table, columns in view.provider.columns.items()
-        for column in columns
-        if column not in here.get(table, ())
-    )
+        for table in view.provider.replicated
+        for column in there.get(table, ())
+        if table in here and column not in here[table]
+    ]
+    return ", ".join(missing)
 
 
 def _mend_structure(view: StreamView) -> Remedy:

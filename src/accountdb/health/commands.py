@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable
 
 from accountdb.pg.dsn import variable
 
+# What a hint with ``join`` cannot know.
+ADDRESSES = "where the servers reach each other by other addresses than you do, give those"
+
 
 def regions(names: Iterable[str]) -> str:
     """The options that name several regions: ``--cn "$CN_DSN" --global "$GLOBAL_DSN"``, or one ``--node`` for each."""
@@ -49,9 +52,23 @@ def unblock(names: Iterable[str]) -> str:
     return f"migratectl unblock {regions(names)}"
 
 
+def join(region: str, node: str, provider: str) -> str:
+    """Have a region follow another, by the name that the guide gives to a subscription."""
+    own, subscription = variable(region), shlex.quote(f"sub_from_{provider}")
+    return (
+        f"migratectl region join --dsn {own} --node {shlex.quote(node)} --node-dsn {own}"
+        f" --subscription {subscription} --provider-dsn {variable(provider)}"
+    )
+
+
 def init(region: str, mode: str) -> str:
     """Put a region's guards and rights in order."""
     return f"migratectl init --dsn {variable(region)} --mode {mode}"
+
+
+def doctor(names: Iterable[str]) -> str:
+    """Look at everything, with what mends it."""
+    return f"migratectl doctor {regions(names)}"
 
 
 def refresh(names: Iterable[str]) -> str:

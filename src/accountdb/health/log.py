@@ -26,7 +26,10 @@ _MARKS = re.compile(
 # Of what is no error, that a worker began, or that none could.
 _EVENTS = re.compile(r"has started|starting apply|worker slots|worker registration", re.IGNORECASE)
 # A worker's CONTEXT may have lines before this one.
-_APPLYING = re.compile(r"processing remote data|apply (INSERT|UPDATE|DELETE|TRUNCATE) in commit")
+_APPLYING = re.compile(r"processing remote data|apply [A-Z]+ (in commit|from remote relation)")
+_SENDING = re.compile(r'slot "([^"]+)", output plugin')
+# pglogical quotes a whole page of options before the reason.
+_OPTIONS = re.compile(r'(START_REPLICATION SLOT "[^"]*") LOGICAL .*\)"')
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?) ")
 _PID = re.compile(r"\[(\d+)\]")
 _ESCAPED = re.compile(rb"\\(\d{3}|\\)")
@@ -62,6 +65,8 @@ def worker_lines(tail: str, clock: tzinfo = UTC) -> tuple[LogLine, ...]:
         if not match or severity in _CONTINUES:
             if pending and (severity == "CONTEXT" or line.startswith("\t")) and _APPLYING.match(message):
                 pending, marked = replace(pending, of_worker=True), True
+            elif pending and severity == "CONTEXT" and (sending := _SENDING.match(message)):
+                pending, marked = replace(pending, sending=sending[1]), True
             continue
         if pending and marked:
             found.append(pending)
@@ -82,12 +87,13 @@ def _line(prefix: str, severity: str, message: str, clock: tzinfo) -> LogLine:
     if time:
         with suppress(ValueError):
             at = datetime.fromisoformat(time[1]).replace(tzinfo=clock)
-    return LogLine(severity, scrub(message.strip()), False, pid[1] if pid else "", at)
+    return LogLine(severity, scrub(_OPTIONS.sub(r"\1", message.strip())), False, pid[1] if pid else "", at)
 
 
 def cause_in_log(tail: str) -> str | None:
     """The newest error of a replication worker in ``tail``; None where there is none."""
-    return next((line.message for line in reversed(worker_lines(tail)) if line.severity in ("ERROR", "FATAL")), None)
+    errors = (line for line in reversed(worker_lines(tail)) if line.severity in ("ERROR", "FATAL") and not line.sending)
+    return next((line.message for line in errors), None)
 
 
 def lines_of(lines: Sequence[LogLine], names: Collection[str], others: Collection[str]) -> tuple[LogLine, ...]:

@@ -109,7 +109,8 @@ class Workers:
 class LogLine:
     """One line of the server's log that is about streams. ``of_worker``: an error while a change was applied.
 
-    ``at`` is None where the log's lines do not begin with their time.
+    ``sending`` is the slot for which changes were read when it happened, where that is what failed. ``at`` is None
+    where the log's lines do not begin with their time.
     """
 
     severity: str
@@ -117,6 +118,7 @@ class LogLine:
     of_worker: bool = False
     pid: str = ""
     at: datetime | None = None
+    sending: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ class Reading:
     ``clock`` is the server's time at ``skew_error_s`` around the middle of the question; ``skew_s`` is how far it is
     ahead of this machine's. ``log`` is None where this role may not read it or the server keeps none (``log_denied``
     says which). ``not_offered`` are tables of accountdb's own that the region has and does not offer; ``columns`` those
-    of its replicated tables. ``wal_rate`` is the average since the server's statistics began, in bytes a second.
+    of all tables of public, of which ``replicated`` are offered; ``unfit`` says what those of them that are outside the
+    row contract lack. ``wal_rate`` is the average since the server's statistics began, in bytes a second.
     """
 
     region: str
@@ -156,6 +159,8 @@ class Reading:
     columns: Mapping[str, tuple[str, ...]]
     providers: Mapping[str, str]
     """Subscription: the node that it comes from, where the engine says so."""
+    replicated: tuple[str, ...]
+    unfit: Mapping[str, tuple[str, ...]]
     log: tuple[LogLine, ...] | None = field(repr=False)
     log_denied: str = ""
     log_end: int | None = None

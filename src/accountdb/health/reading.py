@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psycopg
@@ -74,11 +75,11 @@ def read(name: str, conn: Connection) -> Reading:
     wanted += ["backlog"] if may_log else []
     wanted += ["conflicts"] if may_count else ["conflicts_before"] if may_conflicts else []
     rows = _together(conn, wanted)
-    tables: tuple[Table, ...] = ()
-    guards: tuple[TableGuard, ...] = ()
-    not_offered: tuple[str, ...] = ()
+    tables = _Tables()
     if current.mode is not Mode.PGSYNC:
-        tables, guards, not_offered = _tables(conn, current.mode, superuser=superuser)
+        # pglogical's catalog is for administrators alone.
+        may_ask = current.mode is Mode.NATIVE or (superuser and extension)
+        tables = _tables(conn, current.mode, may_ask=may_ask)
     lines, denied = _log(conn, role) if may_file else (None, f"role {role} may not read the server's log")
     middle = (asked + answered) / 2
     # Last, so that it is not older than what another region has applied meanwhile.
@@ -102,7 +103,7 @@ def read(name: str, conn: Connection) -> Reading:
         wal_rate=rows["wal_rate"][0][0] if rows["wal_rate"] else None,
         slots=tuple(SlotReading(*row) for row in rows["slots"]),
         workers=Workers(*rows["workers"][0]),
-        guards=guards,
+        guards=tables.guards,
         conflicts=next(
             (Conflicts(*row) for part in ("conflicts", "conflicts_before") for row in rows.get(part, ())), None
         ),
@@ -110,8 +111,10 @@ def read(name: str, conn: Connection) -> Reading:
         runs=tuple(Run(*row) for row in rows.get("runs", ())),
         passes=tuple(SyncPass(*row) for row in rows.get("passes", ())),
         backlog=next((Backlog(min(n, 100_000), n > 100_000, age) for n, age in rows.get("backlog", ())), None),
-        not_offered=not_offered,
-        columns={f"{t.schema}.{t.name}": tuple(c.name for c in t.columns) for t in tables},
+        not_offered=tables.not_offered,
+        columns={f"{t.schema}.{t.name}": tuple(c.name for c in t.columns) for t in tables.all},
+        replicated=tuple(f"{t.schema}.{t.name}" for t in tables.replicated),
+        unfit=tables.unfit,
         providers=_providers(conn, current.mode, extension=extension),
         log=lines,
         log_denied=denied,
@@ -142,16 +145,31 @@ def _beats(newest: datetime, arrived: datetime | None, samples: list[list[float]
     return Beats(newest, arrived, tuple((datetime.fromtimestamp(at, UTC), int(since)) for at, since in samples or ()))
 
 
-def _tables(
-    conn: Connection, mode: Mode, *, superuser: bool
-) -> tuple[tuple[Table, ...], tuple[TableGuard, ...], tuple[str, ...]]:
-    """The tables that the region offers (before it offers any, all that could be), their guards, own ones missing."""
-    tables = [table for table in candidates(read_tables(conn)) if not violations(table)]
-    # pglogical's catalog is for administrators alone.
-    offered = engine_for(mode).offered(conn) if mode is Mode.NATIVE or superuser else frozenset()
-    chosen = tuple(t for t in tables if not offered or (t.schema, t.name) in offered)
-    missing = tuple(".".join(own) for own in OWN_TABLES if offered and own not in offered)
-    return chosen, states(conn, chosen, tables), missing
+@dataclass(frozen=True)
+class _Tables:
+    """The tables that could be replicated: which are, and what those are like."""
+
+    all: tuple[Table, ...] = ()
+    replicated: tuple[Table, ...] = ()
+    guards: tuple[TableGuard, ...] = ()
+    unfit: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    not_offered: tuple[str, ...] = ()
+
+
+def _tables(conn: Connection, mode: Mode, *, may_ask: bool) -> _Tables:
+    tables = candidates(read_tables(conn))
+    fit = [table for table in tables if not violations(table)]
+    offered = engine_for(mode).offered(conn) if may_ask else frozenset()
+    # Before the region offers any, all that could be.
+    chosen = tuple(t for t in tables if (t.schema, t.name) in offered) if offered else tuple(fit)
+    return _Tables(
+        tables,
+        chosen,
+        # A guard is made for a table with a uuid; what else is wrong with it is told by itself.
+        states(conn, [t for t in chosen if t.primary_key == ("uuid",)], tables),
+        {f"{t.schema}.{t.name}": violations(t) for t in chosen if violations(t)},
+        tuple(".".join(own) for own in OWN_TABLES if offered and own not in offered),
+    )
 
 
 def _providers(conn: Connection, mode: Mode, *, extension: bool) -> Mapping[str, str]:

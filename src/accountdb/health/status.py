@@ -175,17 +175,25 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
     def problem(check: str, level: Level, what: str, wanted: str, remedy: Remedy, subject: str = region) -> None:
         found.append(Finding(check, level, region, subject, what, wanted, remedy=remedy))
 
+    others = [name for name in names if name != region]
+    joins = [commands.join(region, reading.node or f"node_{region}", other) for other in others]
     if mode is Mode.PGLOGICAL and not reading.has_pglogical:
-        says = "then join both regions again: migratectl region join, in each"
-        remedy = Remedy(says, (commands.init(region, mode),))
-        problem("extension", Level.FAIL, "extension pglogical is missing, and with it all streams", "installed", remedy)
+        # What was written meanwhile cannot be read any more for those who follow: their streams are made anew.
+        anew = [commands.resync([n for n in names if n in (region, other)], other) for other in others]
+        problem(
+            "extension",
+            Level.FAIL,
+            "extension pglogical is missing, and with it all streams",
+            "installed",
+            Remedy(commands.ADDRESSES, (commands.init(region, mode), *joins, *anew)),
+        )
     elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
         problem(
             "stream",
             Level.FAIL,
             "no subscription",
             "one for each other region",
-            Remedy("migratectl region join makes one"),
+            Remedy(commands.ADDRESSES, tuple(joins)),
         )
     if reading.read_only:
         problem(
@@ -204,6 +212,10 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
         if guard.state is not GuardState.INSTALLED:
             remedy = Remedy(commands=(commands.init(region, mode),))
             problem("guard", Level.FAIL, f"guard on {guard.table} is {guard.state}", "installed", remedy, guard.table)
+    for table, lacks in reading.unfit.items():
+        # What mends it depends on what is wrong: doctor says it.
+        remedy = Remedy(commands=(commands.doctor(names),))
+        problem("row_contract", Level.FAIL, f"{table}: {'; '.join(lacks)}", "the row contract", remedy, table)
     if reading.not_offered:
         what = f"{', '.join(reading.not_offered)} is not offered to the other regions"
         problem("offer", Level.WARN, what, "offered", Remedy(commands=(commands.refresh(names),)))

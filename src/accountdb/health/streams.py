@@ -85,7 +85,7 @@ def lag_seconds(view: StreamView) -> tuple[float | None, str | None]:
         return round(by_beats, 3), "beats"
     followers = view.provider.standing.followers if isinstance(view.provider, Reading) else ()
     told = next((s.lag_seconds for s in followers if s.name == view.subscription.slot), None)
-    return (told, "server") if told is not None else (None, None)
+    return (max(told, 0.0), "server") if told is not None else (None, None)
 
 
 def _by_beats(view: StreamView) -> float | None:

@@ -128,3 +128,13 @@ def bytes_text(count: int | None) -> str:
 def seconds_text(seconds: float | None) -> str:
     """A duration for people; ``unknown`` for None."""
     return "unknown" if seconds is None else f"{seconds:.1f} s"
+
+
+def span_text(seconds: float | None) -> str:
+    """A span of time in its largest unit: ``12 s``, ``3 min``, ``26 h``, ``4 d``; ``unknown`` for None."""
+    if seconds is None:
+        return "unknown"
+    for size, unit, most in ((1, "s", 120), (60, "min", 120), (3600, "h", 72)):
+        if abs(seconds) < size * most:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"

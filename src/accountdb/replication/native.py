@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from accountdb.sql import block
 
 _FILE = "replication/native.sql"
 _PUBLICATION = sql.Identifier(SET_NAME)
+_LONGEST_SLOT = 63
 
 
 class Native:
@@ -228,8 +230,21 @@ class Native:
 
 
 def slot_name(node: str, subscription: str) -> str:
-    """The slot on the provider: unique for each follower, within PostgreSQL's alphabet and length."""
-    return re.sub(r"[^a-z0-9_]", "_", f"{node}_{subscription}".lower())[:63]
+    """The slot on the provider: unique for each follower, within PostgreSQL's alphabet and length.
+
+    What this takes from a name a digest of it makes up for: of two followers one would else read the other's slot.
+    """
+    whole = f"{_in_alphabet(node)}_{_in_alphabet(subscription)}"
+    return whole if len(whole) <= _LONGEST_SLOT else f"{whole[: _LONGEST_SLOT - 9]}_{_digest(whole)}"
+
+
+def _in_alphabet(name: str) -> str:
+    plain = re.sub(r"[^a-z0-9_]", "_", name.lower())
+    return plain if plain == name else f"{plain}_{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _create(request: JoinRequest, slot: str) -> sql.Composed:

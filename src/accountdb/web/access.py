@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 from accountdb.errors import UsageError
 
-COOKIE = "accountdb_session"
 HEADERS = (
     ("content-security-policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
      "object-src 'none'"),
@@ -101,6 +100,11 @@ class Sessions:
 
 def _hashed(cookie: str) -> bytes:
     return sha256(cookie.encode()).digest()
+
+
+def cookie_name(port: int) -> str:
+    """A browser tells no ports apart: two dashboards on one machine need two names."""
+    return f"accountdb_session_{port}"
 
 
 def hosts(listening: str, port: int, more: Iterable[str]) -> frozenset[str]:

@@ -63,7 +63,7 @@ class Gate:
             status, text = refused
             return PlainTextResponse(f"{text}\n", status)
         cookies = access.cookies(headers.get("cookie", ""))
-        session = self._site.sessions.find(cookies.get(access.COOKIE))
+        session = self._site.sessions.find(cookies.get(self._site.cookie))
         language = cookies.get("language", "")
         if language not in words.LANGUAGES:
             language = words.preferred(headers.get("accept-language", ""))

@@ -42,6 +42,7 @@ def run_dashboard(dsns: Mapping[str, str], options: DashboardOptions, tell: Call
         dsns,
         access.Sessions(token),
         access.hosts(address.text, address.port, options.hosts),
+        access.cookie_name(address.port),
         Watch(dsns, _DASHBOARD_EVERY_S, beats=not options.read_only, conflicts=True),
         read_open=options.read_open,
         read_only=options.read_only,

@@ -7,7 +7,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from accountdb.web import access, words
+from accountdb.web import words
 from accountdb.web.forms import form, signed_form
 from accountdb.web.gate import THEMES
 from accountdb.web.rendering import page
@@ -28,16 +28,17 @@ async def login(request: Request) -> Response:
         await asyncio.sleep(_WRONG_S)
         return page(request, "login.html", status=403, back=back, wrong=True)
     answer = RedirectResponse(back, 303)
-    answer.set_cookie(access.COOKIE, cookie, httponly=True, samesite="strict", secure=_encrypted(request))
+    answer.set_cookie(site_of(request).cookie, cookie, httponly=True, samesite="strict", secure=_encrypted(request))
     return answer
 
 
 async def logout(request: Request) -> Response:
     """End the session."""
     await signed_form(request, writes=False)
-    site_of(request).sessions.close(request.cookies.get(access.COOKIE))
+    site = site_of(request)
+    site.sessions.close(request.cookies.get(site.cookie))
     answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(access.COOKIE)
+    answer.delete_cookie(site.cookie)
     return answer
 
 

@@ -23,6 +23,7 @@ class Site:
     dsns: Mapping[str, str] = field(repr=False)
     sessions: Sessions = field(repr=False)
     hosts: frozenset[str]
+    cookie: str
     watch: Watch
     read_open: bool = False
     read_only: bool = False

@@ -58,6 +58,11 @@ WHERE s.sub_name = %(name)s;
 -- The slot that pglogical will make on a provider.
 SELECT pglogical.pglogical_gen_slot_name(%(database)s::name, %(node)s::name, %(name)s::name)::text;
 
+-- other_origins --
+-- The nodes that this region follows, but for one.
+SELECT n.node_name::text FROM pglogical.subscription AS s JOIN pglogical.node AS n ON n.node_id = s.sub_origin
+WHERE n.node_name <> %(node)s::name ORDER BY 1;
+
 -- left_slot --
 SELECT s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
 

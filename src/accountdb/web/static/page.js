@@ -40,7 +40,8 @@ const opener = document.getElementById("keys-open");
 opener.hidden = false;
 opener.addEventListener("click", () => dialog.showModal());
 
-// A command's button copies it.
+// A command's button copies it, where the browser lets a page do so.
+if (navigator.clipboard) document.documentElement.classList.add("can-copy");
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-copy]");
   if (!button) return;
@@ -50,15 +51,17 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = before; }, 1500);
 });
 
-// The overview renews itself: parts that changed are exchanged, but for the one that is being used.
+// The overview renews itself: parts that changed are exchanged, and the focus stays where it was.
 const EVERY_MS = 5000;
 let failed = 0;
+
+const usable = (part) => Array.from(part.querySelectorAll("a, button, summary, [tabindex]"));
 
 function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!next || next.innerHTML === part.innerHTML) continue;
-    if (part.contains(document.activeElement) && document.activeElement !== document.body) continue;
+    const used = usable(part).indexOf(document.activeElement);
     if (part.querySelector("details[open]") && next.querySelector("details")) {
       next.querySelectorAll("details").forEach((found, at) => {
         const was = part.querySelectorAll("details")[at];
@@ -66,6 +69,7 @@ function exchange(fresh) {
       });
     }
     part.replaceChildren(...next.childNodes);
+    if (used >= 0) usable(part)[used]?.focus({ preventScroll: true });
     if (part.dataset.live === "plot") { points = null; }
   }
 }
@@ -95,6 +99,7 @@ async function renew() {
   } catch {
     failed += 1;
     if (failed === 2) say(document.body.dataset.stale, "fail");
+    else if (failed === 1) setTimeout(renew, 1000);
   }
 }
 
