@@ -455,3 +455,27 @@ def test_a_dropped_slot_of_three(mesh: Lab) -> None:
         assert rows(mesh.region(name).admin_dsn, "SELECT FROM users WHERE uuid = %s", missed)
         migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
     assert command(mesh, "region", "resync").returncode == 0
+
+
+def test_one_of_three_is_gone_for_good(mesh: Lab) -> None:
+    """The other two go on, and it can join again when it comes back after all."""
+    mesh.cut("apac")
+    for name in ("cn", "global"):
+        dsn = mesh.region(name).admin_dsn
+        eventually(lambda d=dsn: value(d, "SELECT count(*) FROM pg_replication_slots WHERE active") == 1)  # type: ignore[misc]
+        gone = migratectl("region", "leave", "--gone", "node_apac", "--dsn", dsn)
+        assert gone.returncode == 0, gone.stderr
+        assert "node: goes on" in gone.stderr
+        assert value(dsn, "SELECT count(*) FROM pg_replication_origin") == 1
+        assert value(dsn, "SELECT count(*) FROM pg_replication_slots") == 1
+        again = migratectl("region", "leave", "--gone", "node_apac", "--dsn", dsn)
+        assert again.returncode == 0, again.stderr
+        assert "none here has to do with node_apac" in again.stderr
+    key = register(mesh, "cn", "two-go-on")
+    eventually(lambda: rows(mesh.region("global").admin_dsn, "SELECT FROM users WHERE uuid = %s", key))
+    mesh.heal()
+    for words in ((), ("--gone",)):
+        left = migratectl("region", "leave", *words, "--dsn", mesh.region("apac").admin_dsn)
+        assert left.returncode == 0, left.stderr
+    make_ready(mesh)
+    assert command(mesh, "merge").returncode == 0

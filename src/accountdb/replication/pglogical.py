@@ -112,6 +112,11 @@ class Pglogical:
                 conn.execute(block(_REGION_FILE, "subscription"))
         return Outcome.UNCHANGED if standing else Outcome.CREATED
 
+    def provider_node(self, conn: Connection, name: str) -> str | None:
+        """See Engine."""
+        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        return str(row[0]) if row else None
+
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
         """See Engine. A new interface, then the old one is dropped."""
         standing = conn.execute(block(FILE, "interface"), {"name": name}).fetchone()
