@@ -73,7 +73,8 @@ follow: env
 
 bench: env
 	@sh scripts/pglogical.sh --need
-	@status=0; for part in apply diff pgsync check snapshot; do $(BIN)/python -m benchmarks.$$part || status=1; done; exit $$status
+	@sh scripts/chromium.sh
+	@status=0; for part in apply diff pgsync check snapshot dashboard; do $(BIN)/python -m benchmarks.$$part || status=1; done; exit $$status
 
 check: env
 	@$(BIN)/ruff format --check src tests proof benchmarks

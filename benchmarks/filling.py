@@ -55,7 +55,9 @@ INSERT INTO accountdb.heartbeat (node, beat_at, arrived_at)
 SELECT %(other)s, t.at,
        t.at + CASE WHEN t.ago BETWEEN interval '6 hours 40 minutes' AND interval '7 hours'
                         THEN t.ago - interval '6 hours 40 minutes'
-                   ELSE interval '1 millisecond' * (40 + 60 * abs(sin(extract(epoch FROM t.at)))) END
+                   ELSE interval '1 millisecond' * (
+                        20 + 40 * (1.2 + sin(extract(epoch FROM t.at) / 9000 + length(%(other)s)))
+                        + 15 * abs(sin(extract(epoch FROM t.at) * length(%(other)s)))) END
 FROM (SELECT g AS at, %(now)s::timestamptz - g AS ago
       FROM generate_series(%(now)s::timestamptz - interval '24 hours', %(now)s::timestamptz, %(every)s) AS g) AS t
 WHERE t.ago NOT BETWEEN interval '14 hours' AND interval '15 hours'

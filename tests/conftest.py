@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -38,10 +39,17 @@ _NUMBERS = itertools.count()
 
 
 def pytest_report_header() -> list[str]:
-    """Say at the top whether the pglogical half will run."""
-    if PGLOGICAL_LIBRARY.exists():
-        return ["pglogical: PostgreSQL 15 with pglogical is here"]
-    return ["pglogical: NOT INSTALLED, its tests are SKIPPED (apt-get install postgresql-15-pglogical)"]
+    """Say at the top what will be skipped on this machine."""
+    found = (
+        ["pglogical: PostgreSQL 15 with pglogical is here"]
+        if PGLOGICAL_LIBRARY.exists()
+        else ["pglogical: NOT INSTALLED, its tests are SKIPPED (apt-get install postgresql-15-pglogical)"]
+    )
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        found.append(
+            "Chromium: NOT INSTALLED, the tests of the dashboard in a browser are SKIPPED (apt-get install chromium)"
+        )
+    return found
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

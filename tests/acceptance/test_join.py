@@ -121,14 +121,29 @@ def test_a_slot_of_another_follower_is_told_before_anything_is_made(apart: Lab) 
     assert join(apart, "global").returncode == 0
     slot = "pgl_account_node_global_sub_from_global"
     run_sql(provider, "SELECT pg_create_logical_replication_slot(%s, 'pglogical_output')", slot)
+    run_sql(provider, "INSERT INTO pglogical.node (node_id, node_name) VALUES (7, 'node_apac')")
+    run_sql(provider, "INSERT INTO pglogical.node_interface VALUES (8, 'node_apac', 7, 'dbname=nowhere')")
+    run_sql(
+        provider,
+        "INSERT INTO pglogical.subscription (sub_id, sub_name, sub_origin, sub_target, sub_origin_if, sub_target_if,"
+        " sub_enabled, sub_slot_name, sub_replication_sets, sub_forward_origins)"
+        " SELECT 9, 'sub_from_apac', 7, node_id, 8, node_local_interface, false, 'x', '{rep_all}', '{}'"
+        " FROM pglogical.local_node",
+    )
     try:
         found = join(apart, "cn")
         assert found.returncode == 3
-        assert f"replication slot {slot} is on the provider already" in found.stderr
+        assert (
+            f"replication slot {slot} is on the provider already, inactive, and perhaps that of node_apac"
+            in found.stderr
+        )
         assert "such as sub_node_cn_from_node_global" in found.stderr
         assert rows(apart.region("cn").admin_dsn, "SELECT FROM pglogical.subscription") == []
     finally:
-        run_sql(provider, "SELECT pg_drop_replication_slot(%s)", slot)
+        run_sql(provider, "DELETE FROM pglogical.subscription WHERE sub_id = 9")
+        run_sql(provider, "DELETE FROM pglogical.node_interface WHERE if_id = 8")
+        run_sql(provider, "DELETE FROM pglogical.node WHERE node_id = 7")
+    # Of two regions it can only be one that this region has left behind.
     assert join(apart, "cn").returncode == 0
     eventually(lambda: healthy(apart))
 

@@ -154,14 +154,11 @@ class Killed(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("moment", ["_let_go", "_create", "await_stream", "merge_regions"])
-@pytest.mark.parametrize("plain_lab", ["native"], indirect=True)
-def test_killed_in_the_middle_and_run_again(joined: Lab, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
-    _killed(joined, monkeypatch, moment, "accountdb.replication.native", Native)
-
-
-@pytest.mark.parametrize("plain_lab", [pytest.param("pglogical", marks=pytest.mark.pglogical)], indirect=True)
-def test_killed_in_the_middle_with_pglogical(joined: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_in_the_middle_and_run_again(joined: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    if joined.mode == "native":
+        for moment in ("_create", "merge_regions"):
+            _killed(joined, monkeypatch, moment, "accountdb.replication.native", Native)
+        return
     for moment in ("_settings", "await_stream"):
         _killed(joined, monkeypatch, moment, "accountdb.replication.pglogical", Pglogical)
 

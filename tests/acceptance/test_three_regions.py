@@ -161,6 +161,8 @@ def test_a_third_region_leaves_and_joins_a_pair_that_streams_on(mesh: Lab) -> No
             assert found.returncode == 0, found.stderr
     assert migratectl("region", "leave", "--dsn", mesh.region("apac").admin_dsn).returncode == 0
     assert command(mesh, "status").returncode == 1
+    short = command(mesh, "merge", "--recent")
+    assert (short.returncode, "follows 1 of the 2 other regions" in short.stderr) == (3, True), short.stderr
     pair = named(mesh, "cn", "global")
     assert migratectl("status", *pair).returncode == 0
     before = register(mesh, "cn", "before")
@@ -188,6 +190,27 @@ def test_a_third_region_leaves_and_joins_a_pair_that_streams_on(mesh: Lab) -> No
         again = join(mesh, name, other)
         assert (again.returncode, "created" in again.stdout + again.stderr) == (0, False)
     assert len(rows(mesh.region("cn").admin_dsn, "SELECT FROM pg_replication_slots")) == 2
+
+
+@pytest.mark.parametrize("mesh_lab", ["pglogical"], indirect=True)
+def test_two_followers_never_share_a_slot(mesh: Lab) -> None:
+    """Global's subscription to CN has a name, and Apac asks for the same one."""
+    apac = mesh.region("apac")
+    own, other = (subscription_name(mesh, name, "cn") for name in ("apac", "global"))
+    assert migratectl("region", "leave", "--dsn", apac.admin_dsn, "--subscription", own).returncode == 0
+    options = ("--node-dsn", apac.link_from("cn"), "--provider-dsn", mesh.region("cn").link_from("apac"))
+    wrong = ("region", "join", "--dsn", apac.admin_dsn, "--node", "node_apac", "--subscription", other, *options)
+    used = migratectl(*wrong)
+    assert (used.returncode, "is on the provider already, in use" in used.stderr) == (3, True), used.stderr
+    mesh.cut("cn", "global")
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE NOT active"
+    eventually(lambda: value(mesh.region("cn").admin_dsn, slots) == 1)
+    away = migratectl(*wrong)
+    assert (away.returncode, "inactive, and perhaps that of node_global" in away.stderr) == (3, True), away.stderr
+    mesh.heal()
+    assert join(mesh, "apac", "cn").returncode == 0
+    for name in NAMES:
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
 
 
 # -- data --
@@ -312,6 +335,8 @@ def test_a_delete_that_healing_sees_too_early_takes_no_child_along(mesh: Lab, mo
     calls: list[int] = []
 
     def delete_afterwards(*args: Any, **options: Any) -> None:
+        if len(calls) == 2:
+            raise NotDryError("the links are cut")
         run_dry(*args, **options)
         calls.append(1)
         # The first one is before the look for rows that were changed lately.
@@ -320,13 +345,11 @@ def test_a_delete_that_healing_sees_too_early_takes_no_child_along(mesh: Lab, mo
             with connect(mesh.region("cn").app_dsn) as conn:
                 conn.execute("UPDATE sessions SET user_uuid = %s WHERE uuid = %s", (new, session))
                 conn.execute("DELETE FROM users WHERE uuid = %s", (old,))
-        if len(calls) > 2:
-            raise NotDryError("the links are cut")
 
     monkeypatch.setattr(merging, "run_dry", delete_afterwards)
     with suppress(NotDryError):
         merging.heal_regions({name: mesh.region(name).admin_dsn for name in NAMES}, within_s=3600)
-    assert len(calls) >= 2
+    assert len(calls) == 2
     monkeypatch.undo()
     mesh.heal()
     for name in NAMES:
@@ -413,3 +436,46 @@ def test_old_tombstones_go_from_every_region(mesh: Lab) -> None:
     done = command(mesh, "purge")
     assert (done.returncode, "cn: 1 tombstones" in done.stdout) == (0, True), done.stdout
     same_everywhere(mesh, "SELECT count(*) FROM accountdb.tombstone", [(0,)])
+
+
+def test_a_dropped_slot_of_three(mesh: Lab) -> None:
+    """Which region a subscription comes from is found out by asking."""
+    there = mesh.region("global").admin_dsn
+    mesh.cut()
+    slot = "SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '%%cn%%' AND NOT active"
+    dropped = eventually(lambda: value(there, slot.replace("%%", "%")))
+    run_sql(there, "SELECT pg_drop_replication_slot(%s)", dropped)
+    missed = register(mesh, "global", "missed")
+    mesh.heal()
+    done = command(mesh, "region", "resync")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made anew") == 1
+    assert "cn: " in done.stderr
+    for name in NAMES:
+        assert rows(mesh.region(name).admin_dsn, "SELECT FROM users WHERE uuid = %s", missed)
+        migratectl("region", "resume", "--dsn", mesh.region(name).admin_dsn)
+    assert command(mesh, "region", "resync").returncode == 0
+
+
+def test_one_of_three_is_gone_for_good(mesh: Lab) -> None:
+    """The other two go on, and it can join again when it comes back after all."""
+    mesh.cut("apac")
+    for name in ("cn", "global"):
+        dsn = mesh.region(name).admin_dsn
+        eventually(lambda d=dsn: value(d, "SELECT count(*) FROM pg_replication_slots WHERE active") == 1)  # type: ignore[misc]
+        gone = migratectl("region", "leave", "--gone", "node_apac", "--dsn", dsn)
+        assert gone.returncode == 0, gone.stderr
+        assert "node: goes on" in gone.stderr
+        assert value(dsn, "SELECT count(*) FROM pg_replication_origin") == 1
+        assert value(dsn, "SELECT count(*) FROM pg_replication_slots") == 1
+        again = migratectl("region", "leave", "--gone", "node_apac", "--dsn", dsn)
+        assert again.returncode == 0, again.stderr
+        assert "none here has to do with node_apac" in again.stderr
+    key = register(mesh, "cn", "two-go-on")
+    eventually(lambda: rows(mesh.region("global").admin_dsn, "SELECT FROM users WHERE uuid = %s", key))
+    mesh.heal()
+    for words in ((), ("--gone",)):
+        left = migratectl("region", "leave", *words, "--dsn", mesh.region("apac").admin_dsn)
+        assert left.returncode == 0, left.stderr
+    make_ready(mesh)
+    assert command(mesh, "merge").returncode == 0

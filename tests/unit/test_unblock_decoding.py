@@ -109,6 +109,18 @@ def test_a_transaction_of_pglogical() -> None:
     assert delete.content == {"uuid": delete.uuid}
 
 
+def test_a_name_that_pglogical_writes_as_it_is() -> None:
+    odd = 'we"ird.%s \\ {x} 名'
+    message = (
+        b'{"action":"I","relation":["public","'
+        + odd.encode()
+        + b'"],"newtuple":{"uuid":"1","a\\"b":"],\\"newtuple\\":"}}'
+    )
+    (found,) = pglogical_json.transactions([_J_BEGIN, message, _J_COMMIT])
+    assert found.changes[0].name == ("public", odd)
+    assert found.changes[0].content == {"uuid": "1", 'a"b': '],"newtuple":'}
+
+
 @pytest.mark.parametrize("message", [b"no json", b"[]", b'{"action":"Z"}', b'{"action":"I"}', _J_COMMIT])
 def test_what_is_no_message_of_pglogical_is_said(message: bytes) -> None:
     with pytest.raises(UnreadableError):
@@ -155,6 +167,14 @@ def test_what_another_worker_says_is_not_taken() -> None:
     assert failure_in(_NATIVE_LOG, "pg_16649", 7) is None
     assert failure_in(_PGLOGICAL_LOG, "pgl_account_node_global_sub", 2) is None
     assert failure_in("", "pg_16648", 1) is None
+
+
+def test_a_table_with_any_name() -> None:
+    odd = 'public.we"ird" in transaction 1'
+    log = _NATIVE_LOG.replace("public.users", odd)
+    found = failure_in(log, "pg_16648", 7)
+    assert found is not None
+    assert (found.xid, found.finished) == (761, "0/1903E30")
 
 
 def test_a_context_without_a_position() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from accountdb.doctor.hints import on_all, on_one, psql
+from accountdb.doctor.hints import on_all, on_one, psql, word
 from accountdb.doctor.model import Look
 from accountdb.drift.findings import Comparison
 from accountdb.drift.findings import Finding as Difference
@@ -19,7 +19,7 @@ from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import Mode
 from accountdb.setup.checking import check
-from accountdb.setup.cleaning.model import Leftover
+from accountdb.setup.cleaning.model import Action, Leftover
 from accountdb.setup.cleaning.run import find
 
 _MOST = 20
@@ -92,8 +92,12 @@ def _mend(found: Comparison, one: Difference, regions: Sequence[str]) -> Remedy:
         if state != GuardState.INSTALLED
     }
     first = tuple(commands.init(name, str(guards[name])) for name in found.sides if name in outdated)
-    mended = on_all(regions, "check --fix-sql fix.sql --apply --allow joined")
-    return Remedy("", (*first, *mended, *inits))
+    # What is in one region alone is made in the other one too, which loses nothing.
+    lacking = {name for other in found.findings for name in other.absent}
+    region = f" --fix {word(lacking.pop())}" if len(lacking) == 1 else ""
+    says = "--fix with the other region takes away what is too many" if region else ""
+    mended = f"migratectl check {commands.regions(regions)} --fix-sql fix.sql{region} --apply --allow joined"
+    return Remedy(says, (*first, mended, *inits))
 
 
 def _how(one: Difference) -> str:
@@ -117,7 +121,7 @@ def leftovers(conns: Mapping[str, Connection], regions: Sequence[str]) -> Iterat
     for region in conns:
         look = Look(region or None)
         mine = [one for one in plan.leftovers if one.region == region and one.kind not in _OWN_LEFTOVERS]
-        wrong = [one for one in mine if one.to_do or one.action == "by hand"]
+        wrong = [one for one in mine if one.to_do or one.action is Action.BY_HAND]
         for one in wrong:
             yield _leftover(look, region, one, regions)
         if not wrong:
@@ -128,6 +132,9 @@ def leftovers(conns: Mapping[str, Connection], regions: Sequence[str]) -> Iterat
 
 
 def _leftover(look: Look, region: str, one: Leftover, regions: Sequence[str]) -> Finding:
+    if one.action is Action.BY_HAND:
+        remedy = Remedy("by hand", psql(region, one.statement) if one.statement else ())
+        return look.warn("leftover", f"{one.kind} {one.name}: {one.why}", one.name, one.note, remedy)
     two = set(regions) <= {"cn", "global"}
     command = on_all(regions, "clean --yes") if two else (on_one(region, "clean --yes"),)
     return look.warn("leftover", f"{one.kind} {one.name}: {one.why}", one.name, one.note, Remedy("", command))

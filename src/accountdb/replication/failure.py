@@ -19,14 +19,12 @@ _ABOUT = ("DETAIL", "HINT", "QUERY", "CONTEXT", "LOCATION", "STATEMENT", "BACKTR
 # PostgreSQL 15 and later.
 _NATIVE = re.compile(
     r'processing remote data for replication origin "(?P<origin>[^"]*)"'
-    r'(?: during message type "(?P<action>[^"]*)")?'
-    r'(?: for replication target relation "(?P<table>(?:[^"]|"")*?)")?'
-    r'(?: column "(?:[^"]|"")*")?'
-    r"(?: in transaction (?P<xid>\d+))?(?:,? finished at (?P<finished>[0-9A-F]+/[0-9A-F]+))?"
+    r'(?:.*? for replication target relation "(?P<table>.*?)"(?= column "| in transaction ))?'
+    r"(?:.* in transaction (?P<xid>\d+)(?:, finished at (?P<finished>[0-9A-F]+/[0-9A-F]+))?$)?"
 )
 # pglogical 2.4.
 _PGLOGICAL = re.compile(
-    r"apply (?P<action>.*?)(?: from remote relation (?P<table>.*?))? in commit before (?P<finished>[0-9A-F]+/[0-9A-F]+)"
+    r"apply .*?(?: from remote relation (?P<table>.*?))? in commit before (?P<finished>[0-9A-F]+/[0-9A-F]+)"
     r", xid (?P<xid>\d+) .* from node replorigin (?P<origin>\d+)"
 )
 
@@ -35,6 +33,7 @@ _PGLOGICAL = re.compile(
 class Failure:
     """The newest word of a worker about a transaction. ``finished`` is where its commit is written.
 
+    ``times``: how often it has said so of this transaction, as far back as was read.
     ``message`` is the error alone, never its details, which can show rows and connection strings.
     """
 
@@ -42,6 +41,7 @@ class Failure:
     table: str | None
     xid: int | None
     finished: str | None
+    times: int = 1
 
 
 def failure_in(tail: str, origin: str, origin_number: int) -> Failure | None:
@@ -59,7 +59,8 @@ def failure_in(tail: str, origin: str, origin_number: int) -> Failure | None:
             about = _NATIVE.search(text) or _PGLOGICAL.search(text)
             if about and about["origin"] in (origin, str(origin_number)):
                 xid = int(about["xid"]) if about["xid"] else None
-                found = Failure(scrub(error.strip()), about["table"], xid, about["finished"])
+                times = found.times + 1 if found and found.finished == about["finished"] else 1
+                found = Failure(scrub(error.strip()), about["table"], xid, about["finished"], times)
         elif severity not in _ABOUT:
             error = None
     return found

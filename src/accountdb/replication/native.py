@@ -176,6 +176,10 @@ class Native:
             return None
         return str(row[0]) if row else None
 
+    def provider_node(self, conn: Connection, name: str) -> str | None:
+        """See Engine. A subscription has nothing but its provider's address."""
+        return None
+
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
         """See Engine."""
         conn.execute(

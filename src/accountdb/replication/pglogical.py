@@ -58,7 +58,11 @@ class Pglogical:
         return tuple(name for (name,) in conn.execute(block(FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
-        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide."""
+        """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide.
+
+        It takes over an inactive slot of that name. Where the provider has to do with nobody else it is one that this
+        region has left behind; else it may be that of another region which is only away.
+        """
         if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
             return None
         theirs, _ = common.node(provider)
@@ -66,10 +70,16 @@ class Pglogical:
             return None
         named = {"database": conn.info.dbname, "node": theirs, "name": request.subscription}
         slot = conn.execute(block(FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
-        if slot is None or provider.execute(block(FILE, "left_slot"), {"slot": slot[0]}).fetchone() is None:
+        found = provider.execute(block(FILE, "left_slot"), {"slot": slot[0]}).fetchone() if slot else None
+        if slot is None or found is None:
             return None
+        query = block(FILE, "other_origins")
+        others = [n for (n,) in provider.execute(query, {"node": request.node})] if self._is_here(provider) else []
+        if not found[0] and not others:
+            return None
+        whose = "in use" if found[0] else f"inactive, and perhaps that of {', '.join(others)}"
         return (
-            f"replication slot {slot[0]} is on the provider already, of another follower or left behind;"
+            f"replication slot {slot[0]} is on the provider already, {whose};"
             f" choose another --subscription name, such as sub_{request.node}_from_{theirs}"
         )
 
@@ -101,6 +111,11 @@ class Pglogical:
             with conn.transaction():
                 conn.execute(block(_REGION_FILE, "subscription"))
         return Outcome.UNCHANGED if standing else Outcome.CREATED
+
+    def provider_node(self, conn: Connection, name: str) -> str | None:
+        """See Engine."""
+        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        return str(row[0]) if row else None
 
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
         """See Engine. A new interface, then the old one is dropped."""

@@ -73,18 +73,21 @@ def check(regions: Mapping[str, str], ignore_file: Path | None = None) -> Compar
     All are read at once. Raises UsageError for the ignore file, before any server is asked; Refused
     where two names lead to one database; ConnectError and AccountdbError, with the region's name.
     """
-    ignored = _ignoring(ignore_file)
+    ignored = ignoring(ignore_file)
     return ignored(composed(_read(regions)))
 
 
 def verify(regions: Mapping[str, str], schema_file: Path | None, ignore_file: Path | None) -> Comparison:
     """Compare databases with a schema, see ``accountdb.drift.verify``; a region without a name is ``database``."""
-    ignored = _ignoring(ignore_file)
+    ignored = ignoring(ignore_file)
     return ignored(against_schema({name or "database": dsn for name, dsn in regions.items()}, schema_file))
 
 
-def _ignoring(file: Path | None) -> Callable[[Comparison], Comparison]:
-    """What takes out of a comparison that which the file says; the file is read and judged at once."""
+def ignoring(file: Path | None) -> Callable[[Comparison], Comparison]:
+    """What takes out of a comparison that which the file says; the file is read and judged at once.
+
+    Raises UsageError for a file that cannot be read or says what is not known.
+    """
     if file is None:
         return lambda found: found
     # pydantic takes a while to load.

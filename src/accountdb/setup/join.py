@@ -132,12 +132,6 @@ def _check_tables(conn: Connection, provider: Connection, engine: Engine, tables
                 f"{where}: rep_all leaves out columns or rows of {', '.join(short)}, which breaks the stream",
                 hint="take the table out of the set and let region join add it whole",
             )
-    own = {table for side in (conn, provider) for table in common.missing_own(side)}
-    if own:
-        raise AccountdbError(
-            f"{', '.join(sorted(own))} is not in both regions: one has an older version of accountdb's own tables",
-            hint="migratectl migrate --cn DSN --global DSN, then join again",
-        )
     names = {t.name for t in tables}
     drifts = [d for d in compare_regions(conn, provider, ("public",)) if _concerns(d, names)]
     if drifts:
@@ -146,6 +140,12 @@ def _check_tables(conn: Connection, provider: Connection, engine: Engine, tables
         raise AccountdbError(
             _listed("the two regions differ in structure", lines + more),
             hint="migratectl migrate on both; migratectl check shows every difference",
+        )
+    own = {table for side in (conn, provider) for table in common.missing_own(side)}
+    if own:
+        raise AccountdbError(
+            f"{', '.join(sorted(own))} is not in both regions: one has an older version of accountdb's own tables",
+            hint="migratectl migrate --cn DSN --global DSN, then join again",
         )
 
 

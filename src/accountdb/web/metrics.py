@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 import accountdb
@@ -20,7 +20,8 @@ from accountdb.health.status import RegionStatus
 from accountdb.replication.model import State
 from accountdb.web.watching import Known
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+# The form that every version of Prometheus reads.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STREAM = ("region", "provider", "subscription")
 # What makes the regions not ready: they do not answer, or a stream does not run.
 _UNREADY = ("region", "stream", "extension", "read_only")

@@ -132,12 +132,11 @@ def look(target: Target, conn: Connection, engine: Engine) -> Found:
     """Look at one subscription. Writes nothing; what is tried is rolled back. ``conn`` is in autocommit."""
     with named(target.region, target.dsn):
         state = steady(conn, engine, target.subscription)
-        if state in (State.REPLICATING, State.PENDING):
+        slot = next((s.slot for s in engine.standing(conn).subscriptions if s.name == target.subscription), None) or ""
+        origin = origin_of(conn, engine.mode, target.subscription, slot)
+        if state is State.PENDING or (state is State.REPLICATING and unfinished(conn, origin) is None):
             waits = ("it waits for its provider to join",) if state is State.PENDING else ()
             return Found(Look(target.region, target.subscription, state, blocked=False, notes=waits), engine)
-        current = engine.standing(conn).subscriptions
-        slot = next((s.slot for s in current if s.name == target.subscription), None) or ""
-        origin = origin_of(conn, engine.mode, target.subscription, slot)
         applied = _applied(conn, origin)
         failure, unread = read_failure(conn, origin)
         reached = target.provider_dsn or engine.provider_dsn(conn, target.subscription)
@@ -152,6 +151,18 @@ def _applied(conn: Connection, origin: str) -> str | None:
     except psycopg.errors.InsufficientPrivilege:
         return None
     return str(row[0]) if row else None
+
+
+def unfinished(conn: Connection, origin: str) -> Failure | None:
+    """The transaction that a worker has failed at and has not got past, as far as that can be read.
+
+    One that fails late in a long transaction runs for a while at each of its tries.
+    """
+    failure, _ = read_failure(conn, origin)
+    applied = _applied(conn, origin)
+    if failure is None or failure.finished is None or applied is None or position(applied) == 0:
+        return None
+    return failure if position(failure.finished) >= position(applied) else None
 
 
 @dataclass

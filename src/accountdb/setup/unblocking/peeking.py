@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
-from accountdb.errors import AccountdbError
+from accountdb.errors import AccountdbError, MissingRightError
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import SET_NAME, Mode
 from accountdb.setup.unblocking import pglogical_json, pgoutput
@@ -83,3 +84,9 @@ def _peek(provider: Connection, mode: Mode, slot: str, most: int) -> list[bytes]
                     hint="migratectl status; a reader that hangs ends with migratectl region pause on its side",
                 ) from None
             time.sleep(0.05)
+        except psycopg.errors.InsufficientPrivilege as error:
+            role = sql.Identifier(provider.info.user).as_string()
+            raise MissingRightError(
+                f"role {provider.info.user} may not read slots on the provider",
+                hint=f"an administrator runs there: ALTER ROLE {role} REPLICATION",
+            ) from error

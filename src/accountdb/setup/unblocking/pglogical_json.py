@@ -1,12 +1,14 @@
 """The messages of pglogical 2.4's output plugin in its JSON form. Pure.
 
 Measured on 2.4.2: one JSON object a message, ``action`` S (start), B, I, U, D, C; ``newtuple`` holds the row, without
-large columns that did not; ``oldtuple`` holds the key, all other columns null.
+large columns that did not; ``oldtuple`` holds the key, all other columns null. Names of schema and table are written as
+they are, also a quote in one, which is no JSON.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -16,6 +18,7 @@ from accountdb.setup.unblocking.pgoutput import UnreadableError
 
 _OPERATIONS = {"I": Operation.INSERT, "U": Operation.UPDATE, "D": Operation.DELETE}
 _OTHERS = ("S", "M")
+_RELATION = re.compile(r'(\{"action":"[IUD]","relation":\[")(.*?)","(.*?)("\],"(?:newtuple|oldtuple)":)', re.DOTALL)
 
 
 def transactions(messages: Iterable[bytes]) -> Iterator[Transaction]:
@@ -24,7 +27,7 @@ def transactions(messages: Iterable[bytes]) -> Iterator[Transaction]:
     changes: list[Change] = []
     for message in messages:
         try:
-            text = message.decode()
+            text = _RELATION.sub(_quoted, message.decode(), count=1)
             found = json.loads(text)
             action = found["action"]
             if action == "B":
@@ -41,6 +44,11 @@ def transactions(messages: Iterable[bytes]) -> Iterator[Transaction]:
         except (KeyError, ValueError, TypeError) as error:
             # Not its text: that could show a row.
             raise UnreadableError(f"no message of this form ({type(error).__name__})") from None
+
+
+def _quoted(match: re.Match[str]) -> str:
+    schema, table = (json.dumps(name)[1:-1] for name in match.group(2, 3))
+    return f'{match[1]}{schema}","{table}{match[4]}'
 
 
 def _transaction(begun: dict[str, Any], ended: dict[str, Any], changes: list[Change]) -> Transaction:

@@ -14,12 +14,21 @@ from accountdb.errors import AccountdbError, Refused
 from accountdb.pg import session
 from accountdb.pg.connect import Connection, connect
 from accountdb.replication.engine import Engine
-from accountdb.replication.failure import read_failure
+from accountdb.replication.failure import Failure, read_failure
 from accountdb.replication.model import State
 from accountdb.setup.subscriptions import chosen, state_of
 from accountdb.setup.unblocking import saving
-from accountdb.setup.unblocking.looking import Found, Look, Target, look, region_options, region_variable, tables_of
-from accountdb.setup.unblocking.model import Transaction, position
+from accountdb.setup.unblocking.looking import (
+    Found,
+    Look,
+    Target,
+    look,
+    region_options,
+    region_variable,
+    tables_of,
+    unfinished,
+)
+from accountdb.setup.unblocking.model import Transaction
 from accountdb.setup.unblocking.peeking import first_after
 from accountdb.setup.unblocking.writing import Written, be_worker, hold, park, skip
 
@@ -144,7 +153,7 @@ def _past(target: Target, conn: Connection, found: Found, request: Request, way:
             tables = tables_of(conn)
             written = (park if way is Way.PARK else skip)(writer, transaction, tables)
     done = _done(found, way, path, written)
-    return _resumed(target, conn, found, done, transaction)
+    return _resumed(target, conn, found, done)
 
 
 def _check_same(target: Target, seen: Transaction, current: Transaction | None) -> None:
@@ -159,34 +168,36 @@ def _done(found: Found, way: Way, path: Path, written: Written) -> Done:
     return Done(found.shown, way, str(path), written.applied, written.recorded, written.unrecorded)
 
 
-def _resumed(target: Target, conn: Connection, found: Found, done: Done, past: Transaction | None = None) -> Done:
+def _resumed(target: Target, conn: Connection, found: Found, done: Done) -> Done:
     """Have the worker try at once, and wait until it runs or fails at something."""
     engine, name = found.engine, target.subscription
     with named(target.region, target.dsn):
+        before, _ = read_failure(conn, found.origin or "")
         engine.resume(conn, name)
-        if _runs(conn, engine, name, found.origin or "", past):
+        if _runs(conn, engine, name, found.origin or "", before):
             return replace(done, after=Look(target.region, name, State.REPLICATING, blocked=False))
     return replace(done, after=look(target, conn, engine).shown)
 
 
-def _runs(conn: Connection, engine: Engine, name: str, origin: str, past: Transaction | None) -> bool:
+def _runs(conn: Connection, engine: Engine, name: str, origin: str, before: Failure | None) -> bool:
+    """Whether a worker runs, and fails at nothing for a while. One that is at work on a long transaction runs.
+
+    ``before`` is what it had failed at last when it was told to try.
+    """
     deadline = time.monotonic() + _WAIT_S
     since: float | None = None
-    before, _ = read_failure(conn, origin)
     while time.monotonic() < deadline:
-        if state_of(conn, engine, name) is not State.REPLICATING:
-            since = None
-            failure, _ = read_failure(conn, origin)
-            if failure and failure.finished and (failure != before or _beyond(failure.finished, past)):
-                return False
-        elif since is None:
-            since = time.monotonic()
-        elif time.monotonic() - since > _STEADY_S:
+        replicating = state_of(conn, engine, name) is State.REPLICATING
+        since = (since or time.monotonic()) if replicating else None
+        stands_at = unfinished(conn, origin)
+        if stands_at is not None and _newer(stands_at, before):
+            return False
+        if since is not None and stands_at is None and time.monotonic() - since > _STEADY_S:
             return True
         time.sleep(_STEP_S)
-    return False
+    return since is not None
 
 
-def _beyond(finished: str, past: Transaction | None) -> bool:
-    """Whether a worker has failed at a later transaction than the one that was settled."""
-    return past is not None and position(finished) >= position(past.end)
+def _newer(failure: Failure, before: Failure | None) -> bool:
+    """Whether a worker has failed since: at another transaction, or once more at the same."""
+    return before is None or failure.finished != before.finished or failure.times > before.times

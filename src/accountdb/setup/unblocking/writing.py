@@ -318,8 +318,9 @@ def _content(conn: Connection, change: Change, table: Table | None) -> str:
     row = change.row
     if table is None or row is None:
         return json.dumps(plain)
-    here = [name for name in row.columns if table.column(name) is not None]
-    more = json.dumps({name: plain[name] for name in row.columns if name not in here})
+    # Without what is computed, as a guard keeps a row: so the same row makes the same event.
+    here = [column.name for column in table.columns if column.name in row.columns and not column.generated]
+    more = json.dumps({name: plain[name] for name in row.columns if table.column(name) is None})
     try:
         with conn.transaction():
             source, values = _source(table, row)

@@ -17,9 +17,11 @@ ORDER BY 1;
 SELECT s.subscription, s.state, s.slot FROM accountdb.subscription_states() AS s ORDER BY 1;
 
 -- may_read --
-SELECT pg_catalog.to_regprocedure('pglogical.show_subscription_status(name)') IS NOT NULL
-   AND pg_catalog.has_schema_privilege('pglogical', 'USAGE')
-   AND pg_catalog.has_function_privilege('pglogical.show_subscription_status(name)', 'EXECUTE'),
+-- By the catalog: to name a function in a schema that it may not use is an error for a role.
+SELECT coalesce((SELECT pg_catalog.bool_or(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                                           AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+                 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+                 WHERE n.nspname = 'pglogical' AND p.proname = 'show_subscription_status'), false),
        pg_catalog.to_regprocedure('accountdb.subscription_states()') IS NOT NULL
    AND pg_catalog.has_function_privilege('accountdb.subscription_states()', 'EXECUTE'),
        EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical');
@@ -63,6 +65,11 @@ WHERE s.sub_name = %(name)s;
 -- slot_name --
 -- The slot that pglogical will make on a provider.
 SELECT pglogical.pglogical_gen_slot_name(%(database)s::name, %(node)s::name, %(name)s::name)::text;
+
+-- other_origins --
+-- The nodes that this region follows, but for one.
+SELECT n.node_name::text FROM pglogical.subscription AS s JOIN pglogical.node AS n ON n.node_id = s.sub_origin
+WHERE n.node_name <> %(node)s::name ORDER BY 1;
 
 -- left_slot --
 SELECT s.active FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_name = %(slot)s;
