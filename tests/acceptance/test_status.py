@@ -11,7 +11,7 @@ import pytest
 
 from accountdb.lab import Lab
 from accountdb.setup import join
-from tests.conftest import eventually, migratectl
+from tests.conftest import eventually, migratectl, run_sql
 
 
 def ask(lab: Lab, *arguments: str) -> CompletedProcess[str]:
@@ -60,6 +60,11 @@ def test_a_cut_link_is_told_with_its_reason_and_the_lag(ready_lab: Lab) -> None:
         plain = ask(ready_lab)
         assert plain.returncode == 1
         assert "finding: cn: sub_from_global is down: " in plain.stderr
+        # A role that may not read the log sees all but why.
+        roles = {"CN_DSN": ready_lab.region("cn").app_dsn, "GLOBAL_DSN": ready_lab.region("global").app_dsn}
+        for stream in streams(migratectl("status", "--json", env=roles)).values():
+            assert (stream["state"], stream["lag_bytes"] is None) == ("down", False)
+            assert "may not read the server's log" in stream["reason"]
     finally:
         ready_lab.heal()
         healthy(ready_lab)
@@ -104,3 +109,28 @@ def test_no_output_ever_shows_a_password(ready_lab: Lab) -> None:
     for arguments in ((), ("--json",), ("--debug",)):
         found = ask(ready_lab, *arguments)
         assert not any(password in found.stdout + found.stderr for password in passwords)
+
+
+def test_a_link_that_hangs_shows_in_the_beats_that_do_not_come(ready_lab: Lab) -> None:
+    """Both sides believe that they stream; only what does not arrive says otherwise."""
+    assert migratectl("heartbeat", env=ready_lab.env()).returncode == 0
+    eventually(lambda: all(s["lag_seconds"] < 1 for s in streams(ask(ready_lab, "--json")).values()))
+    ready_lab.cut(hang=True)
+    try:
+        for region in ready_lab.regions:
+            run_sql(region.admin_dsn, "SELECT accountdb.beat('0 s')")
+
+        def behind() -> bool:
+            found = streams(ask(ready_lab, "--json"))
+            return all(
+                s["state"] == "replicating" and s["measured"] == "beats" and s["lag_seconds"] > 1.5 and s["lag_bytes"]
+                for s in found.values()
+            )
+
+        eventually(behind, what="a lag by the beats")
+    finally:
+        ready_lab.heal()
+        healthy(ready_lab)
+    eventually(
+        lambda: all(s["lag_seconds"] < 1 for s in streams(ask(ready_lab, "--json")).values()), what="level again"
+    )

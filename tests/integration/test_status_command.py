@@ -15,6 +15,8 @@ import pytest
 from psycopg import sql
 
 from accountdb.health.asking import ask
+from accountdb.health.history import read_history
+from accountdb.health.status import judge
 from accountdb.pg.dsn import with_params
 from tests.conftest import (
     Databases,
@@ -27,6 +29,7 @@ from tests.conftest import (
     value,
     words_and_environment,
 )
+from tests.unit.readings import mesh
 
 SECRET = "QXZWvuts"
 
@@ -265,3 +268,26 @@ def test_watch_beats_keeps_its_connection_and_makes_a_lost_one_anew(databases: D
     assert process.returncode == 0
     assert "Traceback" not in error
     assert "cn: node_cn, mode pgsync" in out
+
+
+def test_the_history_is_thinned_and_keeps_the_peaks(migrated: str, silent: str) -> None:
+    run_sql(
+        migrated,
+        """
+        SET session_replication_role = replica;
+        ALTER TABLE accountdb.heartbeat DISABLE TRIGGER beat_arrives;
+        INSERT INTO accountdb.heartbeat (node, beat_at, arrived_at)
+        SELECT 'node_global', at, at + CASE WHEN n = 5000 THEN interval '77 s' ELSE interval '1 s' END
+        FROM generate_series(1, 20000) AS n, LATERAL (SELECT now() - n * interval '4 s') AS a (at);
+        INSERT INTO accountdb.heartbeat (node, beat_at) VALUES ('node_global', now())
+        """,
+    )
+    status_ = judge(mesh("cn", "global", cn={"skew_s": 0.25}))
+    began = time.monotonic()
+    into_cn, into_global = read_history({"cn": migrated, "global": silent}, status_, within_s=3)
+    assert time.monotonic() - began < 4
+    assert into_global.points == ()
+    lags = [lag for _, lag in into_cn.points]
+    assert 600 < len(lags) <= 721
+    assert sorted(lags)[-2:] == [0.75, 76.75]
+    assert [at for at, _ in into_cn.points] == sorted(at for at, _ in into_cn.points)

@@ -75,6 +75,11 @@ def read(name: str, conn: Connection) -> Reading:
     answered = time.time()
     (region,) = first["region"]
     server, version, clock, started, recovering, read_only, role, superuser, pending, extension, quota, *may = region
+    if recovering:
+        raise AccountdbError(
+            "it is a standby (in recovery), which applies no changes of others",
+            hint="name the primary of this region; or promote it: SELECT pg_promote()",
+        )
     node, mode = (first["node"][0][0], Mode(first["node"][0][1])) if first["node"] else (None, Mode.PGSYNC)
     known = asking.May(*first["may_read"][0])
     questions = asking.questions(mode, known, role)
