@@ -133,6 +133,7 @@ def lose_the_slot(dsn: str) -> None:
         run_sql(dsn, "SELECT pg_reload_conf()")
 
 
+@pytest.mark.by_hand(ready_lab="pglogical")
 def test_a_column_that_one_side_has_not(lab: Lab, tmp_path: Path) -> None:
     there = lab.region("global")
     run_sql(there.app_dsn, "ALTER TABLE users ADD COLUMN nickname text")
@@ -158,6 +159,7 @@ def _told(lab: Lab, region: str) -> list[Problem]:
     return list(found["problems"])
 
 
+@pytest.mark.by_hand(ready_lab="pglogical")
 def test_a_guard_that_was_dropped(lab: Lab, tmp_path: Path) -> None:
     cn = lab.region("cn").app_dsn
     triggers = [
