@@ -335,6 +335,22 @@ def test_pglogical_was_dropped(ready_labs: Labs, tmp_path: Path) -> None:
     fine(lab)
 
 
+def test_a_table_of_our_own_that_is_not_offered(lab: Lab, tmp_path: Path) -> None:
+    statement = {
+        "native": "ALTER PUBLICATION rep_all DROP TABLE accountdb.heartbeat",
+        "pglogical": "SELECT pglogical.replication_set_remove_table('rep_all', 'accountdb.heartbeat')",
+    }
+    run_sql(lab.region("global").admin_dsn, statement[lab.mode])
+    told = problem(lab, "offer", "global")
+    assert (told["level"], told["found"]) == ("warn", "accountdb.heartbeat is not offered to the other regions")
+    follow(lab, told["remedy"], tmp_path)
+    fine(lab)
+    run_sql(lab.region("global").admin_dsn, "SELECT accountdb.beat('0 s')")
+    newest = value(lab.region("global").admin_dsn, "SELECT max(beat_at) FROM accountdb.heartbeat")
+    there = "SELECT count(*) FROM accountdb.heartbeat WHERE beat_at = %s AND arrived_at IS NOT NULL"
+    eventually(lambda: value(lab.region("cn").admin_dsn, there, newest) == 1, what="the beat")
+
+
 def test_three_open_conflicts(lab: Lab, tmp_path: Path) -> None:
     cn = lab.region("cn").admin_dsn
     for number in range(3):
