@@ -114,7 +114,7 @@ class Pglogical:
 
     def provider_node(self, conn: Connection, name: str) -> str | None:
         """See Engine."""
-        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        row = conn.execute(block(FILE, "interface"), {"name": name}).fetchone()
         return str(row[0]) if row else None
 
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
