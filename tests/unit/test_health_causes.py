@@ -245,3 +245,10 @@ def test_pglogical_that_was_dropped() -> None:
     ]
     assert sum("node_cn_sub_from_global" in command for command in problem.remedy.commands) == 2  # its old slot
     assert status.regions[1].streams[0].cause == "extension"
+
+
+def test_two_names_that_lead_to_one_database_are_not_healthy() -> None:
+    readings = {"cn": CN, "global": replace(CN, region="global")}
+    status = judge(readings)
+    assert not status.healthy
+    assert status.regions[1].findings == ("global: is node node_cn, and so is cn",)

@@ -206,6 +206,11 @@ def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]
         found.append(Finding(check, level, region, subject, what, wanted, remedy=remedy))
 
     others = [name for name in names if name != region]
+    for other in others:
+        theirs = readings[other]
+        if isinstance(theirs, Reading) and reading.node and theirs.node == reading.node:
+            says = "look at the two DSNs: do they lead to one database?"
+            problem("node", Level.FAIL, f"is node {reading.node}, and so is {other}", "another name", Remedy(says))
     joins = [commands.join(region, reading.node or f"node_{region}", other) for other in others]
     if mode is Mode.PGLOGICAL and not reading.has_pglogical:
         remedy = Remedy(commands.ADDRESSES, (commands.init(region, mode), *_made_anew(readings, others, region, joins)))
