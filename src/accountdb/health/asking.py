@@ -82,6 +82,10 @@ def _looked_again(answers: dict[str, Reading | Silence], dsns: Mapping[str, str]
 
 def _silent(question: _Question, dsn: str, spent: float) -> Silence:
     where = dsn_of.shown(dsn)
+    if not question.is_alive():
+        return Silence(
+            question.region, AccountdbError(f"{where} could not be read: a fault of this program, see above")
+        )
     if question.connected:
         return Silence(question.region, ConnectError(f"{where} does not answer within {spent:.1f} s (timeout)"))
     return Silence(

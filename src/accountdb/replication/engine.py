@@ -58,6 +58,9 @@ class Engine(Protocol):
     def provider_dsn(self, conn: Connection, name: str) -> str | None:
         """How the region's server reaches the provider of a subscription; None where this role may not read it."""
 
+    def provider_node(self, conn: Connection, name: str) -> str | None:
+        """The node that a subscription comes from; None where the engine does not note it."""
+
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
         """Give a subscription another connection to the same provider, which is not asked."""
 

@@ -14,7 +14,7 @@ from accountdb.guards.install import GuardState, states
 from accountdb.pg.connect import Connection, connect, told
 from accountdb.replication import common
 from accountdb.replication.engine import Engine
-from accountdb.replication.model import Slot, Subscription
+from accountdb.replication.model import Mode, Slot
 from accountdb.replication.native import slot_name
 from accountdb.setup.report import Report
 from accountdb.setup.subscriptions import chosen
@@ -108,10 +108,11 @@ def withdraw(conn: Connection, engine: Engine, report: Report) -> None:
 
 
 def _leave_gone(conn: Connection, engine: Engine, names: Sequence[str], request: LeaveRequest, report: Report) -> None:
-    current = engine.standing(conn)
+    slots: tuple[Slot, ...] = ()
     if request.subscription is None:
-        names = _of_node(current.subscriptions, request.node)
-    slots = _slots_of(current.followers, request.node) if request.subscription is None else ()
+        names, slots = _of_node(conn, engine, request.node)
+    if request.node and not names and not slots:
+        report.unchanged("subscription", f"none here has to do with {request.node}")
     _refuse_living(conn, engine, names, slots)
     for name in names:
         engine.abandon(conn, name)
@@ -127,30 +128,54 @@ def _leave_gone(conn: Connection, engine: Engine, names: Sequence[str], request:
         withdraw(conn, engine, report)
 
 
-def _slots_of(followers: Sequence[Slot], node: str | None) -> tuple[Slot, ...]:
-    """The slots that ``node`` follows through; of all where it is None. Pure."""
+def _of_node(conn: Connection, engine: Engine, node: str | None) -> tuple[tuple[str, ...], tuple[Slot, ...]]:
+    """The subscriptions from ``node`` and the slots that it follows through; all where it is None.
+
+    Raises UsageError where that cannot be told from what belongs to others.
+    """
+    current = engine.standing(conn)
+    names = tuple(s.name for s in current.subscriptions)
     if node is None:
-        return tuple(followers)
-    start = slot_name(node, "")
-    found = tuple(slot for slot in followers if slot.name.startswith(start))
-    if not found and len(followers) > 1:
-        # pglogical names a slot by the provider and the subscription, not by who follows.
+        return names, current.followers
+    if engine.mode is Mode.PGLOGICAL:
+        return _of_pglogical_node(conn, engine, node, names, current.followers)
+    slots = tuple(slot for slot in current.followers if slot.name.startswith(slot_name(node, "")))
+    if current.followers and not slots:
+        return (), ()  # what is left belongs to others
+    silent = tuple(name for name in names if not _answers(engine.provider_dsn(conn, name)))
+    if len(silent) > 1:
         raise UsageError(
-            f"which slot is that of {node} does not show: {', '.join(slot.name for slot in followers)}",
-            hint='migratectl clean --dsn "$DB_URL" --slot NAME --yes removes one by its name',
+            f"which of {', '.join(silent)} comes from {node} cannot be told: no provider of these answers",
+            hint=f"--subscription NAME --gone for the one from {node}, then --gone {node} when the others answer",
         )
-    return found or tuple(followers)
+    return silent, slots
 
 
-def _of_node(subscriptions: Sequence[Subscription], node: str | None) -> tuple[str, ...]:
-    """The subscriptions to drop. Pure. Which node one comes from stands nowhere here."""
-    if node is not None and len(subscriptions) > 1:
-        names = ", ".join(s.name for s in subscriptions)
+def _of_pglogical_node(
+    conn: Connection, engine: Engine, node: str, names: Sequence[str], followers: Sequence[Slot]
+) -> tuple[tuple[str, ...], tuple[Slot, ...]]:
+    """pglogical notes which node a subscription comes from, and names slots by anything but who follows."""
+    mine = tuple(name for name in names if engine.provider_node(conn, name) == node)
+    if not mine:
+        return (), ()
+    slots = tuple(followers) if len(names) == 1 else tuple(slot for slot in followers if not slot.active)
+    if len(slots) > 1:
         raise UsageError(
-            f"this region has {len(subscriptions)} subscriptions: {names}",
-            hint=f"--subscription NAME --gone for the one from {node}, then --gone {node} for its slot",
+            f"which slot is that of {node} does not show: {', '.join(slot.name for slot in slots)}",
+            hint="migratectl clean --dsn DSN --slot NAME --yes removes one, then --gone again",
         )
-    return tuple(s.name for s in subscriptions)
+    return mine, slots
+
+
+def _answers(dsn: str | None) -> bool:
+    """Whether somebody is there; not where that may not be known."""
+    if dsn is None:
+        return False
+    try:
+        connect(dsn, name="", autocommit=True, timeout_s=_ASK_S).close()
+    except AccountdbError:
+        return False
+    return True
 
 
 def _refuse_living(conn: Connection, engine: Engine, names: Sequence[str], slots: Sequence[Slot]) -> None:
@@ -161,17 +186,11 @@ def _refuse_living(conn: Connection, engine: Engine, names: Sequence[str], slots
             hint="migratectl region leave on the other side, then here without --gone",
         )
     for name in names:
-        dsn = engine.provider_dsn(conn, name)
-        if dsn is None:
-            continue
-        try:
-            connect(dsn, name="", autocommit=True, timeout_s=_ASK_S).close()
-        except AccountdbError:
-            continue
-        raise Refused(
-            f"the provider of {name} answers: it is there, not gone",
-            hint="migratectl region leave without --gone removes its slot there too",
-        )
+        if _answers(engine.provider_dsn(conn, name)):
+            raise Refused(
+                f"the provider of {name} answers: it is there, not gone",
+                hint="migratectl region leave without --gone removes its slot there too",
+            )
 
 
 def _guards(conn: Connection, engine: Engine, report: Report, *, drop: bool) -> None:

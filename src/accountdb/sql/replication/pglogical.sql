@@ -6,6 +6,12 @@ SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscripti
 WHERE 'rep_all' = ANY (s.replication_sets)
 ORDER BY 1;
 
+-- subscriptions_of_node --
+-- The same, and none where there is no local node: then the function is not called.
+SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscription_status() AS s
+WHERE EXISTS (SELECT FROM pglogical.local_node) AND 'rep_all' = ANY (s.replication_sets)
+ORDER BY 1;
+
 -- states --
 -- The same for a role without rights on pglogical.
 SELECT s.subscription, s.state, s.slot FROM accountdb.subscription_states() AS s ORDER BY 1;
