@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from accountdb.doctor import activity
+from accountdb.doctor import activity, run
+from accountdb.doctor.region import Here
 from accountdb.doctor.run import examine
-from accountdb.health.advice import Level
+from accountdb.health.advice import Finding, Level
 from accountdb.lab import Lab
-from accountdb.pg.connect import connect
+from accountdb.pg.connect import Connection, connect
 from accountdb.pg.dsn import with_params
 from accountdb.replication.model import Mode
 from tests.conftest import BIN, CONTRACT, Databases, as_role, migratectl, rows, run_sql, value
@@ -196,7 +197,6 @@ WRONG = [
     ("GRANT UPDATE ON accountdb.node TO PUBLIC", "public_rights", "PUBLIC has UPDATE on"),
     ("ALTER TABLE sessions DISABLE TRIGGER ALL", "trigger", "its triggers are disabled"),
     ("DROP TRIGGER accountdb_truncate ON users", "guard", "guard on public.users is missing"),
-    ("UPDATE accountdb.node SET name = NULL", "node", "no node name yet"),
     ("DELETE FROM accountdb.migration WHERE version = 5", "schema", "1 migration pending"),
     ("CREATE TABLE late (uuid uuid PRIMARY KEY, no serial)", "row_contract", "public.late: "),
     ("SELECT 1", "sequence", "column no takes its value from a sequence"),
@@ -207,19 +207,24 @@ def test_what_is_wrong_is_found_and_mended_by_its_hint(prepared: str, native_lab
     with connect(prepared, autocommit=True) as conn:
         for statement, _, _ in WRONG:
             conn.execute(statement.encode())
+        conn.execute("UPDATE accountdb.node SET name = NULL")
         conn.execute(sql.SQL("ALTER DATABASE {} RESET pglogical.node_name").format(sql.Identifier(conn.info.dbname)))
     arguments = ("--mode", "native", "--cn", prepared)
     status, findings = doctor(*arguments)
     assert status == 1
     for _, check, says in WRONG:
         assert any(says in f["found"] for f in of(findings, check, "fail")), (check, of(findings, check))
+    (unnamed,) = of(findings, "node", "warn")
+    assert "no node name yet" in unnamed["found"]
     # No command mends a table that nobody wanted.
     run_sql(prepared, "DROP TABLE late")
     for finding in findings:
         if finding["level"] == "fail" and finding["check"] not in ("row_contract", "sequence", "version_rises"):
             follow(finding, native_lab, CN_DSN=prepared)
+    follow(unnamed, native_lab, CN_DSN=prepared)
     status, findings = doctor(*arguments)
     assert status == 0, [f for f in findings if f["level"] == "fail"]
+    assert of(findings, "node", "pass")
 
 
 def test_long_transactions_and_prepared_ones(prepared: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +242,22 @@ def test_long_transactions_and_prepared_ones(prepared: str, monkeypatch: pytest.
         assert open_[0].remedy.commands == (f"psql \"$CN_DSN\" -c 'SELECT pg_terminate_backend({pid})'",)
     prepared_ = [f for f in found if f.check == "prepared_transaction"]
     assert any("'it''s'" in f.found and "ROLLBACK PREPARED 'it''s'" in f.remedy.says for f in prepared_)
+
+
+def test_a_server_that_freezes_is_hung_up_on(prepared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def frozen(conn: Connection, here: Here) -> list[Finding]:
+        conn.execute("SELECT pg_sleep(15)")
+        return []
+
+    monkeypatch.setattr(run, "_SUBJECTS", (("schema", frozen), ("node", frozen)))
+    monkeypatch.setattr(run, "_PATIENCE_S", 0.5)
+    began = time.monotonic()
+    found = examine({"cn": prepared}, Mode.NATIVE)
+    assert time.monotonic() - began < 10
+    assert not found.healthy
+    (lost,) = [f for f in found.findings if f.level is Level.FAIL]
+    assert lost.check == "region"
+    assert lost.found.startswith("the connection was lost: ")
 
 
 def test_a_mode_that_is_not_that_of_init(prepared: str) -> None:

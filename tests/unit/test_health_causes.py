@@ -238,9 +238,17 @@ def test_pglogical_that_was_dropped() -> None:
     status = judge(mesh("cn", "global", cn={"standing": cn}, **{"global": pglogical}))
     (problem,) = status.regions[0].problems
     assert problem.check == "extension"
-    assert [command.split("--")[0].strip() for command in problem.remedy.commands] == [
+    assert [command.split("--")[0].strip() for command in problem.remedy.commands if command[0] != "p"] == [
         "migratectl init",
         "migratectl region join",
         "migratectl region resync",
     ]
+    assert sum("node_cn_sub_from_global" in command for command in problem.remedy.commands) == 2  # its old slot
     assert status.regions[1].streams[0].cause == "extension"
+
+
+def test_two_names_that_lead_to_one_database_are_not_healthy() -> None:
+    readings = {"cn": CN, "global": replace(CN, region="global")}
+    status = judge(readings)
+    assert not status.healthy
+    assert status.regions[1].findings == ("global: is node node_cn, and so is cn",)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import LiteralString
 
 from psycopg import sql
 from psycopg.rows import TupleRow
@@ -23,9 +24,6 @@ _BLOCKS = (
     "unique_indexes",
     "references",
 )
-
-# The rows of each block.
-_Found: TypeAlias = "dict[str, list[TupleRow]]"
 
 
 @dataclass(frozen=True)
@@ -150,12 +148,18 @@ def read_tables(conn: Connection, schema: str = "public") -> tuple[Table, ...]:
     """
     with session.pinned_search_path(conn):
         with session.pipelined(conn):
-            asked = {name: conn.execute(block(_FILE, name), {"schema": schema}) for name in _BLOCKS}
+            asked = {name: conn.execute(*question) for name, question in questions(schema).items()}
         found = {name: cursor.fetchall() for name, cursor in asked.items()}
-    return _tables(schema, found)
+    return tables(schema, found)
 
 
-def _tables(schema: str, rows: _Found) -> tuple[Table, ...]:
+def questions(schema: str = "public") -> dict[str, tuple[LiteralString, dict[str, str]]]:
+    """What ``read_tables`` asks, for a session whose search_path is pg_catalog alone."""
+    return {name: (block(_FILE, name), {"schema": schema}) for name in _BLOCKS}
+
+
+def tables(schema: str, rows: Mapping[str, list[TupleRow]]) -> tuple[Table, ...]:
+    """All tables of ``schema`` out of the answers to ``questions``."""
     bases = {(table, column): tuple(names or ()) for table, column, names in rows["generated"]}
     columns: dict[str, list[Column]] = {}
     owners: dict[str, str] = {}
@@ -202,7 +206,7 @@ def _tables(schema: str, rows: _Found) -> tuple[Table, ...]:
     )
 
 
-def _unique_indexes(rows: _Found) -> defaultdict[str, list[UniqueIndex]]:
+def _unique_indexes(rows: Mapping[str, list[TupleRow]]) -> defaultdict[str, list[UniqueIndex]]:
     found: defaultdict[str, list[UniqueIndex]] = defaultdict(list)
     for table, name, keys, operators, schemas, predicate, columns, nulls_equal, comment, immediate in rows[
         "unique_indexes"
@@ -214,7 +218,7 @@ def _unique_indexes(rows: _Found) -> defaultdict[str, list[UniqueIndex]]:
     return found
 
 
-def _references(rows: _Found) -> list[Reference]:
+def _references(rows: Mapping[str, list[TupleRow]]) -> list[Reference]:
     return [
         Reference(
             name,

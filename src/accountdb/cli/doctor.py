@@ -46,16 +46,17 @@ def _show(found: Checkup) -> None:
         mine = [one for one in found.findings if one.region == region]
         if mine:
             output.say(f"{region}:" if region else "all regions:")
-        for one in mine:
-            _line(one, width)
+        for one, following in zip(mine, [*mine[1:], None], strict=True):
+            # Several findings that one remedy mends show it once, under the last of them.
+            _line(one, width, hints=following is None or following.remedy != one.remedy)
     counts = ", ".join(f"{count} {level}" for level, count in found.counts.items() if count)
     output.tell(f"{len(found.findings)} checks: {counts}", style="green" if found.healthy else "red")
 
 
-def _line(one: Finding, width: int) -> None:
+def _line(one: Finding, width: int, *, hints: bool) -> None:
     why = f": {one.cause}" if one.cause else ""
     output.say(f"  {one.level.value:4}  {one.check:{width}}  {one.found}{why}")
-    if one.level.value in ("warn", "fail") or one.remedy.commands:
+    if hints and (one.level.value in ("warn", "fail") or one.remedy.commands):
         for line in (one.remedy.says, *one.remedy.commands):
             if line:
                 output.say(f"        hint: {line}")

@@ -31,7 +31,7 @@ def status(
     ] = _INTERVAL_S,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", min=0.1, max=600, help="How long a region may take to let us in."),
+        typer.Option("--timeout", metavar="SECONDS", min=0.1, max=600, help="How long a region may take to answer."),
     ] = ANSWER_S,
     json: options.Json = False,
 ) -> int:

@@ -47,13 +47,14 @@ def judge(receiver: str, provider: str, regions: Sequence[str], unknown: Gap | N
     """What the beats say of one stream. Pure. ``unknown`` are those that only the receiver has, ``lost`` those that
     never arrived."""
     look = Look(receiver)
+    pair = tuple(name for name in regions if name in (receiver, provider))
     if unknown:
         return look.failed(
             "gap",
             f"{provider} does not have {_told(unknown)} that {receiver} got from it",
             provider,
             f"{provider} was put back to an earlier state; what it had written, and what it missed, is not in it",
-            Remedy(commands=(commands.resync_all(regions),)),
+            Remedy(commands=(commands.resync_all(pair),)),
         )
     if lost:
         return look.failed(

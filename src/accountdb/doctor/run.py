@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +28,8 @@ from accountdb.replication.model import Mode, State
 from accountdb.setup.checking import ignoring, refuse_same
 
 _STATUS_S = 5.0
+# What one subject may take in one region.
+_PATIENCE_S = 60.0
 _SUBJECTS: tuple[tuple[str, Subject], ...] = (
     *servers.SUBJECTS,
     *tables.SUBJECTS,
@@ -81,8 +86,9 @@ def _begin(region: _Region, everyone: tuple[str, ...], mode: Mode | None, stack:
         # A database in SQL_ASCII would else answer in bytes.
         dsn = with_params(region.dsn, client_encoding="UTF8")
         conn = stack.enter_context(connect(dsn, name="", autocommit=True))
-        region.here = read_here(conn, region.name, everyone, mode)
-        region.clock = read_clock(conn)
+        with _answered(conn):
+            region.here = read_here(conn, region.name, everyone, mode)
+            region.clock = read_clock(conn)
         region.conn = conn
     except AccountdbError as error:
         region.findings.append(look.failed("region", error.message, remedy=Remedy(error.hint or "")))
@@ -115,7 +121,8 @@ def _asked(region: _Region, check: str, ask: Subject) -> list[Finding]:
     if region.conn.closed:
         return []
     try:
-        found.extend(ask(region.conn, region.here))
+        with _answered(region.conn):
+            found.extend(ask(region.conn, region.here))
     except AccountdbError as error:
         found.append(look.unseen(check, error.message))
     except psycopg.Error as error:
@@ -125,6 +132,23 @@ def _asked(region: _Region, check: str, ask: Subject) -> list[Finding]:
             look.failed("region", f"the connection was lost: {message}") if lost else look.unseen(check, message)
         )
     return found
+
+
+@contextmanager
+def _answered(conn: Connection) -> Iterator[None]:
+    """Within the block a server that says nothing for too long is hung up on: its own time limits freeze with it."""
+    timer = threading.Timer(_PATIENCE_S, _hang_up, (conn,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(conn: Connection) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _shared(answering: Mapping[str, _Region], regions: Mapping[str, str], ignore: Path | None) -> Iterator[Finding]:
@@ -141,7 +165,8 @@ def _shared(answering: Mapping[str, _Region], regions: Mapping[str, str], ignore
     try:
         yield from structures.leftovers(conns, tuple(regions))
     except (AccountdbError, psycopg.Error) as error:
-        yield Look(None).unseen("leftover", getattr(error, "message", "the server refused to answer"))
+        reason = error.message if isinstance(error, AccountdbError) else told(error, *regions.values()).message
+        yield Look(None).unseen("leftover", reason)
     heres = [one.here for one in answering.values() if one.here is not None]
     if any(here.streams and here.standing is not None and not here.joined for here in heres):
         why = "whether each server reaches the other shows when they join: this machine is another one"

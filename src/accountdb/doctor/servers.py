@@ -81,9 +81,9 @@ def _node(conn: Connection, here: Here) -> Iterator[Finding]:
     again = Remedy("", (on_one(here.name, f"init --mode {here.noted} --node node_{plain(here.name)}"),))
     if here.node is None:
         if here.streams:
-            yield here.look.failed(
-                "node", "no node name yet: rows that are written here name the node local", remedy=again
-            )
+            # A join gives it one.
+            make = here.look.failed if here.joined else here.look.warn
+            yield make("node", "no node name yet: rows that are written here name the node local", remedy=again)
         else:
             yield here.look.info("node", "no node name: it is needed for merge jobs only", remedy=again)
     elif setting not in (None, here.node):
@@ -151,10 +151,10 @@ def judge_parameters(here: Here) -> Iterator[Finding]:
 
 
 def _problem(here: Here, check: str, fault: Problem) -> Finding:
-    remedy = of_problem(here.name, fault)
     if check == "role" and (here.joined or here.standing is None):
         # Another role joined, or may have.
-        return here.look.info(check, fault.fact, cause="a region join would need it", remedy=remedy)
+        return here.look.info(check, fault.fact, cause="only a region join would need it")
+    remedy = of_problem(here.name, fault)
     if here.joined and fault.full:
         return here.look.warn(check, fault.fact, cause="a resync or another region would find none", remedy=remedy)
     return here.look.failed(check, fault.fact, remedy=remedy)

@@ -7,10 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from psycopg.rows import TupleRow
+
 from accountdb.catalog.tables import Table
 from accountdb.guards.definition import TRIGGERS, Guard, define, hash_in_comment
 from accountdb.pg.connect import Connection
 from accountdb.sql import block
+
+# Which triggers of guards are there: a statement and its parameters.
+QUESTION = (block("guards/guard.sql", "installed"), {"triggers": list(TRIGGERS)})
 
 
 class GuardState(StrEnum):
@@ -36,12 +41,17 @@ def states(conn: Connection, tables: Iterable[Table], known: Iterable[Table] | N
 
     ``known`` are all tables that the definitions may look at: parents and children (None: ``tables``).
     """
+    return states_of(conn.execute(*QUESTION).fetchall(), tables, known)
+
+
+def states_of(
+    rows: Iterable[TupleRow], tables: Iterable[Table], known: Iterable[Table] | None = None
+) -> tuple[TableGuard, ...]:
+    """The same out of the answer to ``QUESTION``. Pure."""
     tables = tuple(tables)
     by_name = {(table.schema, table.name): table for table in (tables if known is None else known)}
     standing: defaultdict[tuple[str, str], dict[str, tuple[str, str | None]]] = defaultdict(dict)
-    for schema, table, trigger, mode, comment in conn.execute(
-        block("guards/guard.sql", "installed"), {"triggers": list(TRIGGERS)}
-    ):
+    for schema, table, trigger, mode, comment in rows:
         standing[schema, table][trigger] = (mode, hash_in_comment(comment))
     return tuple(TableGuard(t.schema, t.name, _state(standing[t.schema, t.name], define(t, by_name))) for t in tables)
 

@@ -14,11 +14,11 @@ from accountdb.health.model import Reading, Silence
 from accountdb.health.reading import log_end, prepare, read
 from accountdb.health.restored import unsure
 from accountdb.pg import dsn as dsn_of
-from accountdb.pg.connect import connect, told
+from accountdb.pg.connect import connect, connect_heard, told
 
 # What a server that does not answer at all costs; with the start of Python it stays under two seconds.
 ANSWER_S = 1.3
-# A server that let us in is there: it may take longer, over a slow link.
+# A server that has said a word is there: it may take longer, over a slow link.
 _PATIENCE_S = 4.0
 
 
@@ -28,13 +28,14 @@ class _Question(threading.Thread):
     def __init__(self, name: str, dsn: str, patience_s: float) -> None:
         super().__init__(name=f"status {name}", daemon=True)
         self.region, self._dsn, self._patience_s = name, dsn, patience_s
-        self.connected = False
+        self.heard = threading.Event()
         self.answer: Reading | Silence | None = None
 
     def run(self) -> None:
         try:
-            with connect(self._dsn, name="", autocommit=True, timeout_s=2, application="accountdb status") as conn:
-                self.connected = True
+            with connect_heard(
+                self._dsn, self.heard, application="accountdb status", timeout_s=self._patience_s
+            ) as conn:
                 prepare(conn, self._patience_s)
                 self.answer = read(self.region, conn)
         except AccountdbError as error:
@@ -46,7 +47,7 @@ class _Question(threading.Thread):
 def ask(dsns: Mapping[str, str], within_s: float = ANSWER_S) -> dict[str, Reading | Silence]:
     """What each region answers, by name and in order. Never raises for a region; UsageError for an unreadable DSN.
 
-    A region that has not let us in ``within_s`` is silent; one that has may take a few seconds more.
+    A region that has not said a word ``within_s`` is silent; one that has may take a few seconds more.
     """
     for name, dsn in dsns.items():
         dsn_of.parse(dsn, name=name)
@@ -58,7 +59,7 @@ def ask(dsns: Mapping[str, str], within_s: float = ANSWER_S) -> dict[str, Readin
     for question in questions:
         question.join(max(began + within_s - time.monotonic(), 0))
     for question in questions:
-        if question.connected:
+        if question.heard.is_set():
             question.join(max(began + patience_s - time.monotonic(), 0))
     spent = time.monotonic() - began
     answers = {q.region: q.answer or _silent(q, dsns[q.region], spent) for q in questions}
@@ -82,7 +83,11 @@ def _looked_again(answers: dict[str, Reading | Silence], dsns: Mapping[str, str]
 
 def _silent(question: _Question, dsn: str, spent: float) -> Silence:
     where = dsn_of.shown(dsn)
-    if question.connected:
+    if not question.is_alive():
+        return Silence(
+            question.region, AccountdbError(f"{where} could not be read: a fault of this program, see above")
+        )
+    if question.heard.is_set():
         return Silence(question.region, ConnectError(f"{where} does not answer within {spent:.1f} s (timeout)"))
     return Silence(
         question.region,

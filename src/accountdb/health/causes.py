@@ -152,7 +152,7 @@ def _told_by_slot(view: StreamView) -> Cause | None:
         return Cause(
             "restored",
             f"{view.provider_name} was put back to an earlier state, and what it writes now is passed over",
-            Remedy(commands=(commands.resync_all(view.regions),)),
+            Remedy(commands=(commands.resync_all(_pair(view)),)),
         )
     if slot and view.slot is None and (isinstance(view.provider, Reading) or view.others_answer):
         where = f" on {view.provider_name}" if view.provider_name else ""

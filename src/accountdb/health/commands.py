@@ -76,6 +76,16 @@ def refresh(names: Iterable[str]) -> str:
     return f"migratectl region refresh {regions(names)}"
 
 
+def end_slot(region: str, slot: str) -> tuple[str, str]:
+    """Take a slot away that nobody needs any more, and whoever still reads from it off."""
+    name = "'" + slot.replace("'", "''") + "'"
+    slots = f"FROM pg_replication_slots WHERE slot_name = {name}"
+    return (
+        psql(region, f"SELECT pg_terminate_backend(active_pid), pg_sleep(2) {slots} AND active"),
+        psql(region, f"SELECT pg_drop_replication_slot(slot_name) {slots} AND NOT active"),
+    )
+
+
 def psql(region: str, statement: str) -> str:
     """One statement in a region."""
     return f"psql {variable(region)} -c {shlex.quote(statement)}"

@@ -31,10 +31,10 @@ class SlotReading:
     wal_status: str | None
     safe_bytes: int | None
     position: int | None
-    sent: int | None
     inactive_since: datetime | None
     lost: bool
     why_lost: str | None
+    sent: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from accountdb.catalog.tables import Table, read_tables
+from accountdb.catalog.tables import Table
+from accountdb.catalog.tables import questions as table_questions
+from accountdb.catalog.tables import tables as tables_of
 from accountdb.contract.row_contract import candidates, violations
 from accountdb.errors import AccountdbError
-from accountdb.guards.install import TableGuard, states
+from accountdb.guards.install import QUESTION as GUARDS
+from accountdb.guards.install import TableGuard, states_of
 from accountdb.health import log
 from accountdb.health.model import (
     Backlog,
@@ -29,19 +32,24 @@ from accountdb.health.model import (
 )
 from accountdb.pg import session
 from accountdb.pg.connect import Connection
-from accountdb.replication.engine import engine_for, standing
+from accountdb.replication import asking
 from accountdb.replication.model import OWN_TABLES, Mode
 from accountdb.sql import block
 
 __all__ = ["Reading", "Silence", "beat", "prepare", "read"]
 
 _FILE = "health/reading.sql"
+# The first version with pg_stat_wal and pg_stat_replication_slots.
+_COUNTS_SINCE = 140000
 
 
 def prepare(conn: Connection, patience_s: float) -> None:
-    """Have no statement of this session wait longer than ``patience_s``, for a lock or anything."""
+    """Have no statement of this session wait longer than ``patience_s``, and the catalog qualify what it prints."""
+    patience = f"{max(int(patience_s * 1000), 100)}ms"
     conn.execute(
-        "SELECT pg_catalog.set_config('statement_timeout', %s, false)", (str(max(int(patience_s * 1000), 100)),)
+        "SELECT pg_catalog.set_config('statement_timeout', %s, false),"
+        " pg_catalog.set_config('search_path', 'pg_catalog', false)",
+        (patience,),
     )
 
 
@@ -60,27 +68,27 @@ def read(name: str, conn: Connection) -> Reading:
     Raises AccountdbError for a database that is not prepared and psycopg.Error for one that does not answer.
     """
     asked = time.time()
-    region = _row(conn, "region")
+    try:
+        first = _together(conn, {"region": _question("region"), "may_read": asking.MAY_READ, "node": asking.NODE})
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        raise AccountdbError("not prepared for accountdb", hint="migratectl init") from None
     answered = time.time()
-    assert region is not None
-    server, version, clock, started, recovering, read_only, role, superuser, prepared, extension, quota, *may = region
-    if not prepared:
-        raise AccountdbError("not prepared for accountdb", hint="migratectl init")
-    may_beat, may_runs, may_passes, may_log, may_count, may_conflicts, may_file = may
-    current = standing(conn)
-    applied = {row[0]: row[1] for row in conn.execute(block(_FILE, "applied"))} if superuser else {}
+    (region,) = first["region"]
+    server, version, clock, started, recovering, read_only, role, superuser, pending, extension, quota, *may = region
+    node, mode = (first["node"][0][0], Mode(first["node"][0][1])) if first["node"] else (None, Mode.PGSYNC)
+    known = asking.May(*first["may_read"][0])
+    questions = asking.questions(mode, known, role)
+    if not pending:
+        questions.pop("pending", None)
+    questions |= _own_questions(may, version, superuser=superuser)
+    if mode is not Mode.PGSYNC:
+        questions |= {**table_questions(), "guards": GUARDS}
+    if mode is Mode.PGLOGICAL and known.installed and known.states:
+        questions["providers"] = _question("providers")
     applied_at = time.monotonic()
-    wanted = ["slots", "workers", "wal_rate"]
-    wanted += [part for part, granted in (("beats", may_beat), ("runs", may_runs), ("passes", may_passes)) if granted]
-    wanted += ["backlog"] if may_log else []
-    wanted += ["conflicts"] if may_count else ["conflicts_before"] if may_conflicts else []
-    rows = _together(conn, wanted)
-    tables = _Tables()
-    if current.mode is not Mode.PGSYNC:
-        # pglogical's catalog is for administrators alone.
-        may_ask = current.mode is Mode.NATIVE or (superuser and extension)
-        tables = _tables(conn, current.mode, may_ask=may_ask)
-    lines, denied = _log(conn, role) if may_file else (None, f"role {role} may not read the server's log")
+    rows = _together(conn, questions)
+    tables = _tables(rows) if mode is not Mode.PGSYNC else _Tables()
+    lines, denied = _log(conn, role) if may[-1] else (None, f"role {role} may not read the server's log")
     middle = (asked + answered) / 2
     # Last, so that it is not older than what another region has applied meanwhile.
     log_end_at = time.monotonic()
@@ -97,11 +105,11 @@ def read(name: str, conn: Connection) -> Reading:
         read_only=read_only,
         role=role,
         superuser=superuser,
-        standing=current,
+        standing=asking.standing(node, mode, rows),
         has_pglogical=extension,
         slot_quota_mb=quota,
-        wal_rate=rows["wal_rate"][0][0] if rows["wal_rate"] else None,
-        slots=tuple(SlotReading(*row) for row in rows["slots"]),
+        wal_rate=next((rate for (rate,) in rows.get("wal_rate", ())), None),
+        slots=_slots(rows),
         workers=Workers(*rows["workers"][0]),
         guards=tables.guards,
         conflicts=next(
@@ -115,12 +123,12 @@ def read(name: str, conn: Connection) -> Reading:
         columns={f"{t.schema}.{t.name}": tuple(c.name for c in t.columns) for t in tables.all},
         replicated=tuple(f"{t.schema}.{t.name}" for t in tables.replicated),
         unfit=tables.unfit,
-        providers=_providers(conn, current.mode, extension=extension),
+        providers=dict(rows.get("providers", ())),
         log=lines,
         log_denied=denied,
         log_end=end,
         log_end_at=log_end_at,
-        applied=applied,
+        applied=dict(rows.get("applied", ())),
         applied_at=applied_at,
     )
 
@@ -135,10 +143,32 @@ def _row(conn: Connection, name: str) -> TupleRow | None:
     return conn.execute(block(_FILE, name)).fetchone()
 
 
-def _together(conn: Connection, names: list[str]) -> dict[str, list[TupleRow]]:
+def _question(name: str) -> asking.Question:
+    return block(_FILE, name), None
+
+
+def _own_questions(may: Sequence[bool], version: int, *, superuser: bool) -> dict[str, asking.Question]:
+    """What this role may ask of accountdb's own tables, and what everybody may ask a server of this version."""
+    beats, runs, passes, backlog, count, conflicts, _ = may
+    # First, so that it is older than how far the provider's log has come.
+    wanted = ["applied"] if superuser else []
+    wanted += ["slots", "workers", *(["sent", "wal_rate"] if version >= _COUNTS_SINCE else [])]
+    granted = {"beats": beats, "runs": runs, "passes": passes, "backlog": backlog}
+    wanted += [name for name, it_is in granted.items() if it_is]
+    wanted += ["conflicts"] if count else ["conflicts_before"] if conflicts else []
+    return {name: _question(name) for name in wanted}
+
+
+def _together(conn: Connection, questions: Mapping[str, asking.Question]) -> dict[str, list[TupleRow]]:
+    """The answers to all questions, for which is waited once."""
     with session.pipelined(conn):
-        cursors = {name: conn.execute(block(_FILE, name)) for name in names}
+        cursors = {name: conn.execute(*question) for name, question in questions.items()}
     return {name: cursor.fetchall() for name, cursor in cursors.items()}
+
+
+def _slots(rows: Mapping[str, list[TupleRow]]) -> tuple[SlotReading, ...]:
+    sent: dict[str, int] = dict(rows.get("sent", ()))
+    return tuple(replace(one, sent=sent.get(one.name)) for one in (SlotReading(*row) for row in rows["slots"]))
 
 
 def _beats(newest: datetime, arrived: datetime | None, samples: list[list[float]] | None) -> Beats:
@@ -156,29 +186,20 @@ class _Tables:
     not_offered: tuple[str, ...] = ()
 
 
-def _tables(conn: Connection, mode: Mode, *, may_ask: bool) -> _Tables:
-    tables = candidates(read_tables(conn))
+def _tables(rows: Mapping[str, list[TupleRow]]) -> _Tables:
+    tables = candidates(tables_of("public", rows))
     fit = [table for table in tables if not violations(table)]
-    offered = engine_for(mode).offered(conn) if may_ask else frozenset()
+    offered = asking.offered(rows)
     # Before the region offers any, all that could be.
     chosen = tuple(t for t in tables if (t.schema, t.name) in offered) if offered else tuple(fit)
     return _Tables(
         tables,
         chosen,
         # A guard is made for a table with a uuid; what else is wrong with it is told by itself.
-        states(conn, [t for t in chosen if t.primary_key == ("uuid",)], tables),
+        states_of(rows["guards"], [t for t in chosen if t.primary_key == ("uuid",)], tables),
         {f"{t.schema}.{t.name}": violations(t) for t in chosen if violations(t)},
         tuple(".".join(own) for own in OWN_TABLES if offered and own not in offered),
     )
-
-
-def _providers(conn: Connection, mode: Mode, *, extension: bool) -> Mapping[str, str]:
-    if mode is not Mode.PGLOGICAL or not extension:
-        return {}
-    may = conn.execute(block("replication/pglogical.sql", "may_read")).fetchone()
-    if not (may and may[1]):
-        return {}
-    return dict(conn.execute(block(_FILE, "providers")).fetchall())
 
 
 def _log(conn: Connection, role: str) -> tuple[tuple[LogLine, ...] | None, str]:

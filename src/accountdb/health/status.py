@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -85,7 +85,11 @@ def _region(
         stream(view, _rates(view.subscription.slot, view.provider_name, readings, before))
         for view in views(readings, reading)
     )
-    problems = (*_stream_problems(reading, streams), *_region_problems(reading, tuple(readings)))
+    problems = (
+        *_stream_problems(reading, streams),
+        *_missing_directions(reading, streams, tuple(readings)),
+        *_region_problems(reading, readings),
+    )
     conflicts = reading.conflicts
     return RegionStatus(
         name,
@@ -168,7 +172,33 @@ def _stream_problems(reading: Reading, streams: tuple[StreamStatus, ...]) -> tup
     return tuple(found)
 
 
-def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding, ...]:
+def _missing_directions(
+    reading: Reading, streams: tuple[StreamStatus, ...], names: tuple[str, ...]
+) -> Iterator[Finding]:
+    """Regions that nothing comes from, where it is known from where everything else comes.
+
+    Changes are not passed on, so a region gets those of another one from that one alone.
+    """
+    known = {one.provider for one in streams if one.provider is not None}
+    if not streams or len(known) < len(streams):
+        return
+    region = reading.region
+    for other in names:
+        if other != region and other not in known:
+            command = commands.join(region, reading.node or f"node_{region}", other)
+            yield Finding(
+                "stream",
+                Level.FAIL,
+                region,
+                other,
+                f"no subscription to {other}",
+                "one for each other region",
+                remedy=Remedy(commands.ADDRESSES, (command,)),
+            )
+
+
+def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]) -> tuple[Finding, ...]:
+    names = tuple(readings)
     region, mode = reading.region, reading.standing.mode
     found: list[Finding] = []
 
@@ -176,17 +206,16 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
         found.append(Finding(check, level, region, subject, what, wanted, remedy=remedy))
 
     others = [name for name in names if name != region]
+    for other in others:
+        theirs = readings[other]
+        if isinstance(theirs, Reading) and reading.node and theirs.node == reading.node:
+            says = "look at the two DSNs: do they lead to one database?"
+            problem("node", Level.FAIL, f"is node {reading.node}, and so is {other}", "another name", Remedy(says))
     joins = [commands.join(region, reading.node or f"node_{region}", other) for other in others]
     if mode is Mode.PGLOGICAL and not reading.has_pglogical:
-        # What was written meanwhile cannot be read any more for those who follow: their streams are made anew.
-        anew = [commands.resync([n for n in names if n in (region, other)], other) for other in others]
-        problem(
-            "extension",
-            Level.FAIL,
-            "extension pglogical is missing, and with it all streams",
-            "installed",
-            Remedy(commands.ADDRESSES, (commands.init(region, mode), *joins, *anew)),
-        )
+        remedy = Remedy(commands.ADDRESSES, (commands.init(region, mode), *_made_anew(readings, others, region, joins)))
+        what = "extension pglogical is missing, and with it all streams"
+        problem("extension", Level.FAIL, what, "installed", remedy)
     elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
         problem(
             "stream",
@@ -224,3 +253,21 @@ def _region_problems(reading: Reading, names: tuple[str, ...]) -> tuple[Finding,
         listing = f"migratectl conflicts list {commands.regions(names)}"
         problem("conflicts", Level.WARN, what, "none", Remedy(commands=(listing,)))
     return tuple(found)
+
+
+def _made_anew(
+    readings: Mapping[str, Reading | Silence], others: Sequence[str], region: str, joins: Sequence[str]
+) -> Iterator[str]:
+    """How the streams of a region are made anew that does not know them any more, nor has what it offered.
+
+    Its own old slots would stand in the way; what was written meanwhile nobody who follows it can read any more.
+    """
+    known = {s.slot for one in readings.values() if isinstance(one, Reading) for s in one.standing.subscriptions}
+    for other in others:
+        there = readings[other]
+        for slot in there.slots if isinstance(there, Reading) else ():
+            if slot.name not in known:
+                yield from commands.end_slot(other, slot.name)
+    yield from joins
+    for other in others:
+        yield commands.resync([name for name in readings if name in (region, other)], other)

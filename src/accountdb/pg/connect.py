@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import TypeAlias
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PollingStatus
 from psycopg.rows import TupleRow
 
 from accountdb.errors import AccountdbError, ConnectError
@@ -51,6 +56,42 @@ def connect(
         return psycopg.connect("", autocommit=autocommit, **params)
     except psycopg.Error as error:
         raise _explained(error, dsn, name) from None
+
+
+def connect_heard(dsn: str, heard: Event, *, application: str, timeout_s: float) -> Connection:
+    """Open a connection in autocommit, and set ``heard`` when the server has said its first word.
+
+    So whoever waits can tell a server that is far away from one that is not there. Raises as ``connect`` does, after
+    ``timeout_s`` at the latest (the look-up of the host's name aside).
+    """
+    params = _FOUND_DEAD | {"application_name": application} | dsns.parse(dsn, name="")
+    deadline = time.monotonic() + timeout_s
+    pgconn = psycopg.pq.PGconn.connect_start(make_conninfo("", **params).encode())
+    try:
+        while (status := pgconn.connect_poll()) != PollingStatus.OK:
+            if status == PollingStatus.FAILED:
+                raise _explained(psycopg.OperationalError(pgconn.get_error_message()), dsn, "")  # noqa: TRY301 - freed
+            reading = status == PollingStatus.READING
+            if not _ready(pgconn.socket, deadline, reading=reading):
+                raise ConnectError(  # noqa: TRY301 - the connection is freed below
+                    f"cannot connect to {dsns.shown(dsn)}: connection timeout expired",
+                    hint="check host and port, and that the server runs and listens there",
+                )
+            if reading:
+                heard.set()
+    except BaseException:
+        pgconn.finish()
+        raise
+    pgconn.nonblocking = 1
+    conn: Connection = psycopg.Connection(pgconn)
+    conn.autocommit = True
+    return conn
+
+
+def _ready(socket: int, deadline: float, *, reading: bool) -> bool:
+    poll = select.poll()
+    poll.register(socket, select.POLLIN if reading else select.POLLOUT)
+    return bool(poll.poll(max(deadline - time.monotonic(), 0) * 1000))
 
 
 def _explained(error: psycopg.Error, dsn: str, name: str) -> ConnectError:

@@ -13,20 +13,20 @@ from accountdb.pg.connect import Connection
 from accountdb.replication.model import OWN_TABLES, Mode, Slot, Waiting
 from accountdb.sql import block
 
-_FILE = "replication/common.sql"
+FILE = "replication/common.sql"
 _SLOT_WAIT_S = 15.0
 
 
 def node(conn: Connection) -> tuple[str | None, Mode]:
     """The region's node name and mode; (None, pgsync) where it has none yet."""
     found = conn.execute("SELECT pg_catalog.to_regclass('accountdb.node') IS NOT NULL").fetchone()
-    row = conn.execute(block(_FILE, "node")).fetchone() if found and found[0] else None
+    row = conn.execute(block(FILE, "node")).fetchone() if found and found[0] else None
     return (row[0], Mode(row[1])) if row else (None, Mode.PGSYNC)
 
 
 def set_node(conn: Connection, name: str | None, mode: Mode) -> None:
     """Give this region its mode, and its node name where it has one already."""
-    conn.execute(block(_FILE, "set_node"), {"node": name, "mode": mode})
+    conn.execute(block(FILE, "set_node"), {"node": name, "mode": mode})
 
 
 def set_node_setting(conn: Connection, name: str) -> bool:
@@ -52,7 +52,7 @@ def node_setting(conn: Connection) -> str | None:
 def missing_own(conn: Connection) -> tuple[str, ...]:
     """Tables of accountdb's own that are replicated and are not here. A worker stops at a change of one that is not."""
     schemas, names = zip(*OWN_TABLES, strict=True)
-    found = conn.execute(block(_FILE, "missing_own"), {"schemas": list(schemas), "names": list(names)})
+    found = conn.execute(block(FILE, "missing_own"), {"schemas": list(schemas), "names": list(names)})
     return tuple(name for (name,) in found)
 
 
@@ -61,17 +61,17 @@ def pending(conn: Connection) -> tuple[str, ...]:
     found = conn.execute("SELECT pg_catalog.to_regclass('accountdb.pending_subscription') IS NOT NULL").fetchone()
     if not (found and found[0]):
         return ()
-    return tuple(name for (name,) in conn.execute(block(_FILE, "pending")))
+    return tuple(name for (name,) in conn.execute(block(FILE, "pending")))
 
 
 def waiting(conn: Connection) -> tuple[Waiting, ...]:
     """The subscriptions that wait, each with the provider that it waits for."""
-    return tuple(Waiting(*row) for row in conn.execute(block(_FILE, "waiting")))
+    return tuple(Waiting(*row) for row in conn.execute(block(FILE, "waiting")))
 
 
 def identity(conn: Connection) -> str:
     """What tells one database from every other, whatever its address. A copy of a whole server bears the same."""
-    row = conn.execute(block(_FILE, "identity")).fetchone()
+    row = conn.execute(block(FILE, "identity")).fetchone()
     assert row is not None
     return str(row[0])
 
@@ -79,17 +79,17 @@ def identity(conn: Connection) -> str:
 def add_pending(conn: Connection, provider: Connection, name: str, mode: Mode) -> None:
     """Note that a subscription waits for ``provider``."""
     values = {"name": name, "mode": mode, "provider": identity(provider), "provider_node": node(provider)[0]}
-    conn.execute(block(_FILE, "add_pending"), values)
+    conn.execute(block(FILE, "add_pending"), values)
 
 
 def drop_pending(conn: Connection, name: str | None = None) -> tuple[str, ...]:
     """Forget one waiting subscription, or all. Returns those that were forgotten."""
-    return tuple(found for (found,) in conn.execute(block(_FILE, "drop_pending"), {"name": name}))
+    return tuple(found for (found,) in conn.execute(block(FILE, "drop_pending"), {"name": name}))
 
 
 def followers(conn: Connection, plugin: str) -> tuple[Slot, ...]:
     """Who follows this region with the engine whose output plugin is ``plugin``."""
-    return tuple(Slot(*row) for row in conn.execute(block(_FILE, "followers"), {"plugin": plugin}))
+    return tuple(Slot(*row) for row in conn.execute(block(FILE, "followers"), {"plugin": plugin}))
 
 
 def end_slot(provider: Connection, slot: str, *, wait_s: float = _SLOT_WAIT_S) -> bool:
@@ -99,11 +99,11 @@ def end_slot(provider: Connection, slot: str, *, wait_s: float = _SLOT_WAIT_S) -
     """
     deadline = time.monotonic() + wait_s
     found = False
-    while (row := provider.execute(block(_FILE, "slot_user"), {"slot": slot}).fetchone()) is not None:
+    while (row := provider.execute(block(FILE, "slot_user"), {"slot": slot}).fetchone()) is not None:
         found = True
         # It may have been taken, or dropped, since it was looked at.
         with suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
-            provider.execute(block(_FILE, "end_slot"), {"slot": slot})
+            provider.execute(block(FILE, "end_slot"), {"slot": slot})
         if row[0] is None:
             continue
         if time.monotonic() > deadline:
@@ -117,4 +117,4 @@ def end_slot(provider: Connection, slot: str, *, wait_s: float = _SLOT_WAIT_S) -
 
 def limit_statements(conn: Connection, wait: str) -> None:
     """No later statement of this session takes longer than ``wait`` (``60s``); ``0`` takes the limit back."""
-    conn.execute(block(_FILE, "statement_timeout"), {"wait": wait})
+    conn.execute(block(FILE, "statement_timeout"), {"wait": wait})

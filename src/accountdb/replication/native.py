@@ -16,7 +16,7 @@ from accountdb.replication import common
 from accountdb.replication.model import OWN_TABLES, SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
 from accountdb.sql import block
 
-_FILE = "replication/native.sql"
+FILE = "replication/native.sql"
 _PUBLICATION = sql.Identifier(SET_NAME)
 _LONGEST_SLOT = 63
 
@@ -29,26 +29,22 @@ class Native:
     def standing(self, conn: Connection) -> Standing:
         """See Engine. ``received_lsn`` is empty until the provider has been heard."""
         node, mode = common.node(conn)
-        found = [
-            Subscription(name, _state(enabled, running, heard), slot)
-            for name, enabled, slot, running, heard in conn.execute(
-                block(_FILE, "subscriptions"), {"publication": SET_NAME}
-            )
-        ]
-        names = {subscription.name for subscription in found}
+        rows = conn.execute(block(FILE, "subscriptions"), {"publication": SET_NAME})
+        found = [subscription(*row) for row in rows]
+        names = {one.name for one in found}
         found += [Subscription(name, State.PENDING, None) for name in common.pending(conn) if name not in names]
         return Standing(node, mode, tuple(found), common.followers(conn, "pgoutput"))
 
     def short_tables(self, conn: Connection) -> tuple[str, ...]:
         """See Engine."""
-        return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
+        return tuple(name for (name,) in conn.execute(block(FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
         """See Engine. A slot that a crashed join left behind is none: it is taken over."""
         if any(s.name == request.subscription and s.slot for s in self.standing(conn).subscriptions):
             return None
         slot = slot_name(request.node, request.subscription)
-        row = provider.execute(block(_FILE, "slot"), {"slot": slot}).fetchone()
+        row = provider.execute(block(FILE, "slot"), {"slot": slot}).fetchone()
         if row is None or row == ("pgoutput", False, True):
             return None
         whose = "of another database" if not row[2] else "of another subscriber"
@@ -73,7 +69,7 @@ class Native:
 
     def offers(self, provider: Connection) -> bool:
         """See Engine."""
-        row = provider.execute(block(_FILE, "publication"), {"name": SET_NAME}).fetchone()
+        row = provider.execute(block(FILE, "publication"), {"name": SET_NAME}).fetchone()
         return bool(row and row[0])
 
     def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
@@ -86,23 +82,23 @@ class Native:
             common.drop_pending(conn, request.subscription)
             return self._refresh(conn, request)
         slot = slot_name(request.node, request.subscription)
-        standing = provider.execute(block(_FILE, "slot"), {"slot": slot}).fetchone()
+        standing = provider.execute(block(FILE, "slot"), {"slot": slot}).fetchone()
         if standing is None:
-            provider.execute(block(_FILE, "create_slot"), {"slot": slot})
+            provider.execute(block(FILE, "create_slot"), {"slot": slot})
         try:
             with conn.transaction():
                 conn.execute(_create(request, slot))
                 common.drop_pending(conn, request.subscription)
         except psycopg.Error:
             if standing is None:
-                provider.execute(block(_FILE, "drop_slot"), {"slot": slot})
+                provider.execute(block(FILE, "drop_slot"), {"slot": slot})
             raise
         return Outcome.CREATED
 
     def _refresh(self, conn: Connection, request: JoinRequest) -> Outcome:
         wanted = _connection(request)
         try:
-            row = conn.execute(block(_FILE, "connection"), {"name": request.subscription}).fetchone()
+            row = conn.execute(block(FILE, "connection"), {"name": request.subscription}).fetchone()
         except psycopg.errors.InsufficientPrivilege:
             row = None  # only a superuser reads it back: setting it again is harmless
         outcome = Outcome.UNCHANGED
@@ -114,7 +110,7 @@ class Native:
 
     def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
         """See Engine."""
-        rows = conn.execute(block(_FILE, "published"), {"name": SET_NAME}).fetchall()
+        rows = conn.execute(block(FILE, "published"), {"name": SET_NAME}).fetchall()
         return frozenset((schema, table) for schema, table in rows)
 
     def add(self, conn: Connection, table: Table) -> None:
@@ -175,7 +171,7 @@ class Native:
         """See Engine. Only a superuser reads it back."""
         try:
             with conn.transaction():
-                row = conn.execute(block(_FILE, "connection"), {"name": name}).fetchone()
+                row = conn.execute(block(FILE, "connection"), {"name": name}).fetchone()
         except psycopg.errors.InsufficientPrivilege:
             return None
         return str(row[0]) if row else None
@@ -199,7 +195,7 @@ class Native:
         goes on from a slot which begins later than it has read.
         """
         slot = self._slot(conn, request.subscription) or slot_name(request.node, request.subscription)
-        owner = conn.execute(block(_FILE, "owner"), {"name": request.subscription}).fetchone()
+        owner = conn.execute(block(FILE, "owner"), {"name": request.subscription}).fetchone()
         self.pause(conn, request.subscription)
         common.end_slot(provider, slot)
         with conn.transaction():
@@ -212,7 +208,7 @@ class Native:
                         sql.Identifier(request.subscription), sql.Identifier(owner[0])
                     )
                 )
-        provider.execute(block(_FILE, "create_slot"), {"slot": slot})
+        provider.execute(block(FILE, "create_slot"), {"slot": slot})
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""
@@ -270,6 +266,11 @@ def _left_behind(slot: str, said: str) -> str | None:
 
 def _connection(request: JoinRequest) -> str:
     return with_params(request.provider_dsn)
+
+
+def subscription(name: str, enabled: bool, slot: str | None, running: bool, heard: bool) -> Subscription:
+    """A subscription out of its row."""
+    return Subscription(name, _state(enabled, running, heard), slot)
 
 
 def _state(enabled: bool, running: bool, heard: bool) -> State:

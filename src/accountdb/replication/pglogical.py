@@ -14,7 +14,7 @@ from accountdb.replication import common
 from accountdb.replication.model import SET_NAME, JoinRequest, Mode, Outcome, Standing, State, Subscription
 from accountdb.sql import block
 
-_FILE = "replication/pglogical.sql"
+FILE = "replication/pglogical.sql"
 # A socket that nobody can listen on: an attempt fails at once.
 _NOBODY = "host=/nonexistent port=1 connect_timeout=1"
 _REGION_FILE = "schema_pglogical_region.sql"
@@ -33,24 +33,21 @@ class Pglogical:
     def standing(self, conn: Connection) -> Standing:
         """See Engine."""
         node, mode = common.node(conn)
-        found = [
-            Subscription(name, _STATES.get(status, State.DOWN), slot)
-            for name, status, slot in self._subscriptions(conn)
-        ]
-        names = {subscription.name for subscription in found}
+        found = [subscription(*row) for row in self._subscriptions(conn)]
+        names = {one.name for one in found}
         found += [Subscription(name, State.PENDING, None) for name in common.pending(conn) if name not in names]
         return Standing(node, mode, tuple(found), common.followers(conn, "pglogical_output"))
 
     def _subscriptions(self, conn: Connection) -> list[tuple[str, str, str | None]]:
-        may = conn.execute(block(_FILE, "may_read")).fetchone()
+        may = conn.execute(block(FILE, "may_read")).fetchone()
         if may and not may[2]:
             return []
         if may and may[0]:
             if not self.offers(conn):
                 return []
-            return list(conn.execute(block(_FILE, "subscriptions")).fetchall())
+            return list(conn.execute(block(FILE, "subscriptions")).fetchall())
         if may and may[1]:
-            return list(conn.execute(block(_FILE, "states")).fetchall())
+            return list(conn.execute(block(FILE, "states")).fetchall())
         raise MissingRightError(
             f"role {conn.info.user} may not see the pglogical subscriptions",
             hint=f"an administrator runs: migratectl init --mode pglogical --grant-to {conn.info.user}",
@@ -58,7 +55,7 @@ class Pglogical:
 
     def short_tables(self, conn: Connection) -> tuple[str, ...]:
         """See Engine."""
-        return tuple(name for (name,) in conn.execute(block(_FILE, "short_tables"), {"name": SET_NAME}))
+        return tuple(name for (name,) in conn.execute(block(FILE, "short_tables"), {"name": SET_NAME}))
 
     def obstacle(self, conn: Connection, provider: Connection, request: JoinRequest) -> str | None:
         """See Engine. pglogical names its slots itself, by provider and subscription: two followers may collide.
@@ -72,11 +69,11 @@ class Pglogical:
         if theirs is None:
             return None
         named = {"database": conn.info.dbname, "node": theirs, "name": request.subscription}
-        slot = conn.execute(block(_FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
-        found = provider.execute(block(_FILE, "left_slot"), {"slot": slot[0]}).fetchone() if slot else None
+        slot = conn.execute(block(FILE, "slot_name"), named).fetchone() if self._is_here(conn) else None
+        found = provider.execute(block(FILE, "left_slot"), {"slot": slot[0]}).fetchone() if slot else None
         if slot is None or found is None:
             return None
-        query = block(_FILE, "other_origins")
+        query = block(FILE, "other_origins")
         others = [n for (n,) in provider.execute(query, {"node": request.node})] if self._is_here(provider) else []
         if not found[0] and not others:
             return None
@@ -87,7 +84,7 @@ class Pglogical:
         )
 
     def _is_here(self, conn: Connection) -> bool:
-        row = conn.execute(block(_FILE, "may_read")).fetchone()
+        row = conn.execute(block(FILE, "may_read")).fetchone()
         return bool(row and row[2])
 
     def offer(self, conn: Connection, request: JoinRequest, tables: Sequence[Table]) -> None:
@@ -100,13 +97,13 @@ class Pglogical:
         """See Engine."""
         try:
             with provider.transaction():
-                return provider.execute(block(_FILE, "local_node")).fetchone() is not None
+                return provider.execute(block(FILE, "local_node")).fetchone() is not None
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return False
 
     def subscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> Outcome:
         """See Engine."""
-        standing = conn.execute(block(_FILE, "interface"), {"name": request.subscription}).fetchone()
+        standing = conn.execute(block(FILE, "interface"), {"name": request.subscription}).fetchone()
         with self._settings(conn, request):
             if standing is not None and standing[2] != request.provider_dsn:
                 self.redirect(conn, request.subscription, request.provider_dsn)
@@ -117,12 +114,12 @@ class Pglogical:
 
     def provider_node(self, conn: Connection, name: str) -> str | None:
         """See Engine."""
-        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        row = conn.execute(block(FILE, "interface"), {"name": name}).fetchone()
         return str(row[0]) if row else None
 
     def redirect(self, conn: Connection, name: str, provider_dsn: str) -> None:
         """See Engine. A new interface, then the old one is dropped."""
-        standing = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        standing = conn.execute(block(FILE, "interface"), {"name": name}).fetchone()
         if standing is None:
             raise AccountdbError(f"there is no subscription {name}", hint="migratectl status")
         provider_node, interface, _ = standing
@@ -137,7 +134,7 @@ class Pglogical:
     def _settings(self, conn: Connection, request: JoinRequest) -> Iterator[None]:
         """The request as settings of the session, which is how the region file takes it."""
         conn.execute(
-            block(_FILE, "settings"),
+            block(FILE, "settings"),
             {
                 "node": request.node,
                 "node_dsn": request.node_dsn,
@@ -150,11 +147,11 @@ class Pglogical:
             yield
         finally:
             if not conn.broken:
-                conn.execute(block(_FILE, "forget_settings"))
+                conn.execute(block(FILE, "forget_settings"))
 
     def offered(self, conn: Connection) -> frozenset[tuple[str, str]]:
         """See Engine."""
-        rows = conn.execute(block(_FILE, "offered"), {"name": SET_NAME}).fetchall() if self.offers(conn) else []
+        rows = conn.execute(block(FILE, "offered"), {"name": SET_NAME}).fetchall() if self.offers(conn) else []
         return frozenset((schema, table) for schema, table in rows)
 
     def add(self, conn: Connection, table: Table) -> None:
@@ -174,14 +171,14 @@ class Pglogical:
     def unsubscribe(self, conn: Connection, name: str) -> str | None:
         """See Engine. pglogical drops the provider's slot where it reaches it, and is silent otherwise."""
         common.drop_pending(conn, name)
-        provider = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
+        provider = conn.execute(block(FILE, "provider"), {"name": name}).fetchone()
         conn.execute("SELECT pglogical.drop_subscription(%s, true)", (name,))
         return _slot_left_behind(*provider) if provider else None
 
     def abandon(self, conn: Connection, name: str) -> None:
         """See Engine. A worker that waits for a host that says nothing is waited for, half a minute at most."""
         common.drop_pending(conn, name)
-        row = conn.execute(block(_FILE, "interface"), {"name": name}).fetchone()
+        row = conn.execute(block(FILE, "interface"), {"name": name}).fetchone()
         if row is None:
             return
         with conn.transaction():
@@ -194,14 +191,14 @@ class Pglogical:
         """See Engine."""
         try:
             with conn.transaction():
-                row = conn.execute(block(_FILE, "provider"), {"name": name}).fetchone()
+                row = conn.execute(block(FILE, "provider"), {"name": name}).fetchone()
         except psycopg.errors.InsufficientPrivilege:
             return None
         return str(row[0]) if row else None
 
     def resubscribe(self, conn: Connection, provider: Connection, request: JoinRequest) -> None:
         """See Engine. pglogical makes the slot itself, when the subscription is there."""
-        row = conn.execute(block(_FILE, "provider"), {"name": request.subscription}).fetchone()
+        row = conn.execute(block(FILE, "provider"), {"name": request.subscription}).fetchone()
         self.pause(conn, request.subscription)
         if row is not None:
             common.end_slot(provider, row[1])
@@ -211,7 +208,7 @@ class Pglogical:
 
     def withdraw(self, conn: Connection) -> None:
         """See Engine."""
-        row = conn.execute(block(_FILE, "local_node")).fetchone()
+        row = conn.execute(block(FILE, "local_node")).fetchone()
         if row is None:
             return
         conn.execute("SELECT pglogical.drop_replication_set(%s, true)", (SET_NAME,))
@@ -233,12 +230,17 @@ class Pglogical:
         conn.execute("SELECT pglogical.alter_subscription_enable(%s, true)", (name,))
 
 
+def subscription(name: str, status: str, slot: str | None) -> Subscription:
+    """A subscription out of its row."""
+    return Subscription(name, _STATES.get(status, State.DOWN), slot)
+
+
 def _slot_left_behind(provider_dsn: str, slot: str) -> str | None:
     """What to do about a slot that still holds WAL on the provider; None when it is gone."""
     remedy = f"there, an administrator runs: SELECT pg_drop_replication_slot('{slot}')"
     try:
         with connect(provider_dsn, name="provider", autocommit=True, timeout_s=2) as provider:
-            if provider.execute(block(_FILE, "left_slot"), {"slot": slot}).fetchone() is None:
+            if provider.execute(block(FILE, "left_slot"), {"slot": slot}).fetchone() is None:
                 return None
     except ConnectError as error:
         return f"the provider was not reached ({error.message}); {remedy}"

@@ -16,7 +16,7 @@ from accountdb.compare.model import Options, Watch
 from accountdb.compare.session import named
 from accountdb.compare.shapes import split_name
 from accountdb.contract.row_contract import candidates, violations
-from accountdb.errors import MissingRightError, Refused, UsageError
+from accountdb.errors import AccountdbError, MissingRightError, Refused, UsageError
 from accountdb.guards.install import GuardState, states
 from accountdb.merge.heal import HealReport, Row, heal, recent
 from accountdb.merge.model import Receipt, TablePlan, Turn
@@ -173,10 +173,11 @@ def heal_regions(regions: Mapping[str, str], *, within_s: float, patience_s: flo
 
 
 def _check_all_named(conns: Mapping[str, Connection]) -> None:
-    """Raises Refused where a region follows more regions than are named.
+    """Raises Refused where a region follows more regions than are named, AccountdbError where it does not follow all.
 
     What a region that is not named has deleted may have reached one of two, and not what happened before the deletion.
     """
+    others = len(conns) - 1
     for name, conn in conns.items():
         try:
             with named(name, ""):
@@ -185,9 +186,15 @@ def _check_all_named(conns: Mapping[str, Connection]) -> None:
         except MissingRightError:
             conn.rollback()
             continue
-        if followed > len(conns) - 1:
+        # Of two that do not follow each other the streams tell, which never run dry.
+        if others > 1 and followed < others:
+            raise AccountdbError(
+                f"{name} follows {followed} of the {others} other regions: what the rest writes does not reach it",
+                hint="migratectl doctor names the stream that is missing; region join makes it",
+            )
+        if followed > others:
             raise Refused(
-                f"{name} follows {followed} regions, and {len(conns) - 1} of them named: all must be healed together",
+                f"{name} follows {followed} regions, and {others} of them named: all must be healed together",
                 hint="name every region that streams to these: --node NAME=DSN for each, or ACCOUNTDB_REGIONS",
             )
 

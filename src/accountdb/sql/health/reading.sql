@@ -8,7 +8,7 @@ SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting(
        EXISTS (SELECT FROM pg_catalog.pg_settings AS s WHERE s.name = 'default_transaction_read_only' AND s.setting = 'on'
                AND s.source NOT IN ('user', 'database user', 'client', 'session')),
        current_user::text, (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user),
-       pg_catalog.to_regclass('accountdb.node') IS NOT NULL,
+       pg_catalog.to_regclass('accountdb.pending_subscription') IS NOT NULL,
        EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical'),
        (SELECT s.setting::bigint FROM pg_catalog.pg_settings AS s WHERE s.name = 'max_slot_wal_keep_size'),
        pg_catalog.to_regclass('accountdb.heartbeat') IS NOT NULL
@@ -36,12 +36,10 @@ SELECT s.slot_name, s.plugin, s.database, s.active,
        greatest(pg_catalog.age(s.catalog_xmin) - 1, 0),
        s.wal_status, s.safe_wal_size,
        pg_catalog.pg_wal_lsn_diff(s.confirmed_flush_lsn, '0/0')::bigint,
-       t.total_txns,
        (j.row ->> 'inactive_since')::timestamptz,
        coalesce(s.wal_status = 'lost' OR j.row ->> 'invalidation_reason' IS NOT NULL, false),
        j.row ->> 'invalidation_reason'
 FROM pg_catalog.pg_replication_slots AS s
-LEFT JOIN pg_catalog.pg_stat_replication_slots AS t ON t.slot_name = s.slot_name
 CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
                                 ELSE pg_catalog.pg_current_wal_lsn() END) AS n (lsn)
 CROSS JOIN LATERAL pg_catalog.to_jsonb(s) AS j (row)
@@ -60,6 +58,10 @@ LEFT JOIN pg_catalog.pg_subscription AS s
 -- How far this server's log has come.
 SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), '0/0')::bigint
 WHERE NOT pg_catalog.pg_is_in_recovery();
+
+-- sent --
+-- How many transactions were decoded for each slot (PostgreSQL 14).
+SELECT s.slot_name, s.total_txns FROM pg_catalog.pg_stat_replication_slots AS s;
 
 -- workers --
 SELECT pg_catalog.current_setting('max_logical_replication_workers')::int,

@@ -6,14 +6,22 @@ SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscripti
 WHERE 'rep_all' = ANY (s.replication_sets)
 ORDER BY 1;
 
+-- subscriptions_of_node --
+-- The same, and none where there is no local node: then the function is not called.
+SELECT s.subscription_name, s.status, s.slot_name FROM pglogical.show_subscription_status() AS s
+WHERE EXISTS (SELECT FROM pglogical.local_node) AND 'rep_all' = ANY (s.replication_sets)
+ORDER BY 1;
+
 -- states --
 -- The same for a role without rights on pglogical.
 SELECT s.subscription, s.state, s.slot FROM accountdb.subscription_states() AS s ORDER BY 1;
 
 -- may_read --
-SELECT pg_catalog.to_regprocedure('pglogical.show_subscription_status(name)') IS NOT NULL
-   AND pg_catalog.has_schema_privilege('pglogical', 'USAGE')
-   AND pg_catalog.has_function_privilege('pglogical.show_subscription_status(name)', 'EXECUTE'),
+-- By the catalog: to name a function in a schema that it may not use is an error for a role.
+SELECT coalesce((SELECT pg_catalog.bool_or(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                                           AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+                 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+                 WHERE n.nspname = 'pglogical' AND p.proname = 'show_subscription_status'), false),
        pg_catalog.to_regprocedure('accountdb.subscription_states()') IS NOT NULL
    AND pg_catalog.has_function_privilege('accountdb.subscription_states()', 'EXECUTE'),
        EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'pglogical');
