@@ -124,7 +124,7 @@ def join(
 @app.command()
 def leave(
     gone_node: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="With --gone: which node is gone, where there are several.")
+        str | None, typer.Argument(metavar="NODE", help="With --gone: which node is gone, where there are several.")
     ] = None,
     dsn: options.Dsn = None,
     subscription: options.Subscription = None,

@@ -9,7 +9,7 @@ from accountdb.doctor.hints import on_all, on_one, plain, psql, word
 from accountdb.doctor.region import FILE, Here
 from accountdb.health import commands
 from accountdb.health.advice import Finding, Level, Remedy
-from accountdb.health.status import RegionStatus, Status
+from accountdb.health.status import Status
 from accountdb.pg.connect import Connection
 from accountdb.pg.dsn import variable
 from accountdb.replication.model import State
@@ -62,18 +62,6 @@ def judge_streams(here: Here, status: Status) -> Iterator[Finding]:
         if one.state is State.REPLICATING:
             lag = "" if one.lag_bytes is None else f", {one.lag_bytes} bytes behind"
             yield here.look.passed("stream", f"{one.subscription} is replicating{lag}", one.subscription)
-    yield from _directions(here, mine)
-
-
-def _directions(here: Here, mine: RegionStatus) -> Iterator[Finding]:
-    """A region that nothing comes from, where it is known where everything else comes from. Pure."""
-    known = {one.provider for one in mine.streams if one.provider is not None}
-    if not mine.streams or len(known) < len(mine.streams):
-        return
-    for other in here.everyone:
-        if other != here.name and other not in known:
-            remedy = Remedy("", (_join(here, other),))
-            yield here.look.failed("stream", f"no subscription to {other}", other, remedy=remedy)
 
 
 def _join(here: Here, provider: str) -> str:

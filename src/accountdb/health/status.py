@@ -85,7 +85,11 @@ def _region(
         stream(view, _rates(view.subscription.slot, view.provider_name, readings, before))
         for view in views(readings, reading)
     )
-    problems = (*_stream_problems(reading, streams), *_region_problems(reading, readings))
+    problems = (
+        *_stream_problems(reading, streams),
+        *_missing_directions(reading, streams, tuple(readings)),
+        *_region_problems(reading, readings),
+    )
     conflicts = reading.conflicts
     return RegionStatus(
         name,
@@ -166,6 +170,31 @@ def _stream_problems(reading: Reading, streams: tuple[StreamStatus, ...]) -> tup
                 )
             )
     return tuple(found)
+
+
+def _missing_directions(
+    reading: Reading, streams: tuple[StreamStatus, ...], names: tuple[str, ...]
+) -> Iterator[Finding]:
+    """Regions that nothing comes from, where it is known from where everything else comes.
+
+    Changes are not passed on, so a region gets those of another one from that one alone.
+    """
+    known = {one.provider for one in streams if one.provider is not None}
+    if not streams or len(known) < len(streams):
+        return
+    region = reading.region
+    for other in names:
+        if other != region and other not in known:
+            command = commands.join(region, reading.node or f"node_{region}", other)
+            yield Finding(
+                "stream",
+                Level.FAIL,
+                region,
+                other,
+                f"no subscription to {other}",
+                "one for each other region",
+                remedy=Remedy(commands.ADDRESSES, (command,)),
+            )
 
 
 def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]) -> tuple[Finding, ...]:
