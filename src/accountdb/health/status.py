@@ -211,19 +211,7 @@ def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]
         if isinstance(theirs, Reading) and reading.node and theirs.node == reading.node:
             says = "look at the two DSNs: do they lead to one database?"
             problem("node", Level.FAIL, f"is node {reading.node}, and so is {other}", "another name", Remedy(says))
-    joins = [commands.join(region, reading.node or f"node_{region}", other) for other in others]
-    if mode is Mode.PGLOGICAL and not reading.has_pglogical:
-        remedy = Remedy(commands.ADDRESSES, (commands.init(region, mode), *_made_anew(readings, others, region, joins)))
-        what = "extension pglogical is missing, and with it all streams"
-        problem("extension", Level.FAIL, what, "installed", remedy)
-    elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
-        problem(
-            "stream",
-            Level.FAIL,
-            "no subscription",
-            "one for each other region",
-            Remedy(commands.ADDRESSES, tuple(joins)),
-        )
+    found += _unjoined(reading, readings, others)
     if reading.read_only:
         problem(
             "read_only",
@@ -253,6 +241,20 @@ def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]
         listing = f"migratectl conflicts list {commands.regions(names)}"
         problem("conflicts", Level.WARN, what, "none", Remedy(commands=(listing,)))
     return tuple(found)
+
+
+def _unjoined(reading: Reading, readings: Mapping[str, Reading | Silence], others: Sequence[str]) -> Iterator[Finding]:
+    """That a region which should stream has no streams at all."""
+    region, mode = reading.region, reading.standing.mode
+    joins = tuple(commands.join(region, reading.node or f"node_{region}", other) for other in others)
+    if mode is Mode.PGLOGICAL and not reading.has_pglogical:
+        remedy = Remedy(commands.ADDRESSES, (commands.init(region, mode), *_made_anew(readings, others, region, joins)))
+        what = "extension pglogical is missing, and with it all streams"
+        yield Finding("extension", Level.FAIL, region, region, what, "installed", remedy=remedy)
+    elif mode is not Mode.PGSYNC and not reading.standing.subscriptions:
+        remedy = Remedy(commands.ADDRESSES, joins)
+        wanted = "one for each other region"
+        yield Finding("stream", Level.FAIL, region, region, "no subscription", wanted, remedy=remedy)
 
 
 def _made_anew(
