@@ -17,7 +17,7 @@ from accountdb.pg import dsn as dsn_of
 from accountdb.pg.connect import connect, connect_heard, told
 
 # What a server that does not answer at all costs; with the start of Python it stays under two seconds.
-ANSWER_S = 1.3
+ANSWER_S = 1.1
 # A server that has said a word is there: it may take longer, over a slow link.
 _PATIENCE_S = 4.0
 
