@@ -121,7 +121,7 @@ def _streams(status: Status, trails: Trails, *, both_lines: bool) -> Table:
     for _ in range(3):
         table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_row(*(Text(word, "dim") for word in ("direction", "state", "lag", "lag", "at most", "")))
+    table.add_row(*(Text(word, "dim") for word in ("direction", "state", "behind", "lag", "at most", "")))
     for region in status.regions:
         for stream in region.streams:
             table.add_row(
