@@ -42,6 +42,7 @@ def define(table: Table, tables: Mapping[tuple[str, str], Table]) -> Guard:
         "owner": sql.Identifier(table.owner),
     }
     parts = {
+        "known": sql.SQL("{}::name[]").format(sql.Literal([column.name for column in table.columns])),
         "unchanged": _unchanged(table),
         "keep_generated": sql.SQL("\n            ").join(_keep(column) for column in table.generated),
         "references": referring.checks(table),

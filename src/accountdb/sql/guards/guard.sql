@@ -1,6 +1,6 @@
 The guard of one table, as templates: names in braces are filled in by accountdb.guards.definition
 with psycopg.sql, never by text replacement. A guard fires only while a replication worker (or a
-merge) applies, and settles conflicts there by the policy. It never raises for one.
+merge) applies, and settles conflicts there by the policy. It never raises for one; it does where it is itself out of date.
 
 -- function --
 CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
@@ -45,6 +45,14 @@ BEGIN
     -- What a guard writes itself needs no second judgement.
     IF pg_trigger_depth() > 1 THEN
         RETURN NEW;
+    END IF;
+
+    -- What it writes has the columns that it knows: a value of another one would be lost without a word. So the
+    -- stream waits until the guard has been made anew.
+    IF EXISTS (SELECT FROM pg_attribute AS a
+               WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL ({known})) THEN
+        RAISE EXCEPTION 'the guard on %.% is older than a column of the table', TG_TABLE_SCHEMA, TG_TABLE_NAME
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'migratectl init makes it anew';
     END IF;
 
     -- From here on the guard does the whole write itself and vetoes the engine's. pglogical turns an
