@@ -11,7 +11,6 @@ from accountdb.health import commands
 from accountdb.health.advice import Finding, Level, Remedy
 from accountdb.health.status import Status
 from accountdb.pg.connect import Connection
-from accountdb.pg.dsn import variable
 from accountdb.replication.model import State
 from accountdb.sql import block
 
@@ -47,7 +46,9 @@ def judge_streams(here: Here, status: Status) -> Iterator[Finding]:
     mine = next(region for region in status.regions if region.name == here.name)
     if not mine.streams and mine.error is None:
         says = "when no check fails; a DSN that the servers use for each other may have another host"
-        remedy = Remedy(says, tuple(_join(here, other) for other in here.everyone if other != here.name))
+        node = here.node or f"node_{plain(here.name)}"
+        joins = tuple(commands.join(here.name, node, other) for other in here.everyone if other != here.name)
+        remedy = Remedy(says, joins)
         if here.asked:
             yield here.look.info("stream", "not joined yet", remedy=remedy)
         else:
@@ -62,14 +63,6 @@ def judge_streams(here: Here, status: Status) -> Iterator[Finding]:
         if one.state is State.REPLICATING:
             lag = "" if one.lag_bytes is None else f", {one.lag_bytes} bytes behind"
             yield here.look.passed("stream", f"{one.subscription} is replicating{lag}", one.subscription)
-
-
-def _join(here: Here, provider: str) -> str:
-    return (
-        f"{on_one(here.name, 'region join')} --node {word(here.node or 'node_' + plain(here.name))}"
-        f" --node-dsn {variable(here.name)} --subscription sub_from_{plain(provider)}"
-        f" --provider-dsn {variable(provider)}"
-    )
 
 
 def judge_slots(
