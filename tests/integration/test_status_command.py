@@ -14,9 +14,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from accountdb.health import reading
 from accountdb.health.asking import ask
 from accountdb.health.history import read_history
 from accountdb.health.status import judge
+from accountdb.pg.connect import connect
 from accountdb.pg.dsn import with_params
 from tests.conftest import (
     Databases,
@@ -41,6 +43,22 @@ def silent() -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(16)
         yield f"postgresql://ann:{SECRET}@127.0.0.1:{listener.getsockname()[1]}/account"
+
+
+def test_what_a_region_has_applied_is_dated_after_it_was_read(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how far its own log has come, later: else a busy provider would be called one that was put back."""
+    answered: list[float] = []
+    together = reading._together
+
+    def timed(*asked: Any) -> Any:
+        rows = together(*asked)
+        answered.append(time.monotonic())
+        return rows
+
+    monkeypatch.setattr(reading, "_together", timed)
+    with connect(migrated, autocommit=True) as conn:
+        found = reading.read("cn", conn)
+    assert answered[-1] <= found.applied_at <= found.log_end_at
 
 
 def status(*arguments: str) -> tuple[int, dict[str, Any]]:

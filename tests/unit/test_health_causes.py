@@ -12,6 +12,7 @@ from accountdb.errors import ConnectError
 from accountdb.guards.install import GuardState, TableGuard
 from accountdb.health.advice import Level
 from accountdb.health.model import LogLine, Silence, Workers
+from accountdb.health.restored import unsure
 from accountdb.health.status import judge
 from accountdb.health.streams import StreamStatus
 from accountdb.replication.model import Mode, State
@@ -120,6 +121,29 @@ def test_a_restart_is_told_from_a_cut_link(tried_ago: float, started_ago: float,
 def test_a_server_that_is_starting_up_restarted() -> None:
     starting = "connection to server failed: FATAL:  the database system is starting up"
     assert judged(cn=told(starting), **{"global": {"started_at": ago(30)}}).cause == "restarted"
+
+
+@pytest.mark.parametrize(
+    ("end", "looked_at", "cause"),
+    [
+        (5000, 2.0, None),
+        (4999, 2.0, "restored"),
+        # The log may have grown, and been applied, between the two looks.
+        (4999, 0.5, None),
+    ],
+)
+def test_a_provider_that_was_put_back(end: int, looked_at: float, cause: str | None) -> None:
+    slots = (slot("node_cn_sub_from_global", position=4000),)
+    provider = {"log_end": end, "log_end_at": looked_at, "slots": slots}
+    receiver = {"applied": {"node_cn_sub_from_global": 5000}, "applied_at": 1.0}
+    found = mesh("cn", "global", cn=receiver, **{"global": provider})
+    assert judge(found).regions[0].streams[0].cause == cause
+    assert list(unsure(found)) == (["global"] if looked_at < 1 else [])
+
+
+def test_a_slot_that_is_ahead_of_its_own_log_was_put_back() -> None:
+    provider = {"log_end": 3999, "slots": (slot("node_cn_sub_from_global", position=4000),)}
+    assert judged(**{"global": provider}).cause == "restored"
 
 
 @pytest.mark.parametrize(

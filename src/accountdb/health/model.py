@@ -167,7 +167,7 @@ class Reading:
     """How far the server's log had come at ``log_end_at``, a time of this machine; bytes from its start."""
     log_end_at: float = 0.0
     applied: Mapping[str, int] = field(default_factory=dict)
-    """Slot: up to where of its provider's log this region had applied at ``applied_at``. For superusers, else empty."""
+    """Slot: up to where of its provider's log this region had applied before ``applied_at``; for superusers."""
     applied_at: float = 0.0
 
     @property

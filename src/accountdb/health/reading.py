@@ -90,8 +90,8 @@ def read(name: str, conn: Connection) -> Reading:
         questions |= {**table_questions(), "guards": GUARDS}
     if mode is Mode.PGLOGICAL and known.installed and known.states:
         questions["providers"] = _question("providers")
-    applied_at = time.monotonic()
     rows = _together(conn, questions)
+    applied_at = time.monotonic()
     tables = _tables(rows) if mode is not Mode.PGSYNC else _Tables()
     lines, denied = _log(conn, role) if may[-1] else (None, f"role {role} may not read the server's log")
     middle = (asked + answered) / 2
