@@ -12,6 +12,7 @@ from accountdb.doctor.region import Here
 from accountdb.health import commands
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
+from accountdb.pg.dsn import options
 from accountdb.sql import block
 
 _FILE = "doctor_beats.sql"
@@ -62,7 +63,7 @@ def judge(receiver: str, provider: str, regions: Sequence[str], unknown: Gap | N
             f"{_told(lost)} of {provider} never arrived, and later ones did",
             provider,
             "what was written then may be missing here",
-            Remedy(commands=(f"migratectl merge {commands.regions(regions)}",)),
+            Remedy(commands=(f"migratectl merge {options(regions)}",)),
         )
     return look.passed("gap", f"no beat of {provider} was passed over", provider)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from accountdb.health import commands
 from accountdb.health.advice import Remedy
-from accountdb.pg.dsn import variable
+from accountdb.pg.dsn import options, variable
 from accountdb.replication.facts import Problem
 
 _TWO = ("cn", "global")
@@ -26,7 +25,7 @@ def on_one(region: str, command: str) -> str:
 def on_all(regions: Sequence[str], command: str) -> tuple[str, ...]:
     """A command of migratectl on all regions; none where one alone was named, and nobody knows the other's name."""
     named = tuple(_TWO) if len(regions) == 1 and regions[0] in _TWO else tuple(regions)
-    return (f"migratectl {command} {commands.regions(named)}",) if len(named) > 1 else ()
+    return (f"migratectl {command} {options(named)}",) if len(named) > 1 else ()
 
 
 def word(value: str) -> str:

@@ -12,6 +12,7 @@ from accountdb.health.advice import Finding, Level, Remedy
 from accountdb.health.status import Status
 from accountdb.pg.connect import Connection
 from accountdb.replication.model import State
+from accountdb.setup.cleaning.streams import size
 from accountdb.sql import block
 
 # A slot that has less than this part of its quota left will soon be lost.
@@ -78,14 +79,14 @@ def judge_slots(
             yield found
     if not wrong:
         kept = sum(slot.kept or 0 for slot in slots)
-        yield here.look.passed("slot", f"{len(slots)}, all in use; {_size(kept)} of log kept" if slots else "none")
+        yield here.look.passed("slot", f"{len(slots)}, all in use; {size(kept)} of log kept" if slots else "none")
 
 
 def _judge_slot(here: Here, slot: Slot, user: tuple[str, str, State] | None, regions: Sequence[str]) -> Finding | None:
     whose = (
         f", of {user[1]} in {user[0]}" if user else "" if slot.ours else f", of database {slot.database or '(none)'}"
     )
-    held = f"keeps {_size(slot.kept)} of log"
+    held = f"keeps {size(slot.kept)} of log"
     if slot.wal_status == "lost":
         text = f"slot {slot.name}{whose} is lost: log that its follower needs is gone"
         remedy = Remedy("", (commands.resync(regions, user[0]),)) if user else _unknown(here, slot, regions)
@@ -97,7 +98,7 @@ def _judge_slot(here: Here, slot: Slot, user: tuple[str, str, State] | None, reg
         return here.look.failed("slot", text, slot.name, cause, _before_it_is_lost(here, slot, user))
     little = here.keep_bytes * _LITTLE
     if slot.safe is not None and here.keep_bytes > 0 and slot.safe < little:
-        text = f"slot {slot.name}{whose} {held}, {_size(max(slot.safe, 0))} are left until it is lost{away}"
+        text = f"slot {slot.name}{whose} {held}, {size(max(slot.safe, 0))} are left until it is lost{away}"
         return here.look.warn("slot", text, slot.name, remedy=_before_it_is_lost(here, slot, user))
     if not slot.active:
         text = f"slot {slot.name}{whose} {held}{away}"
@@ -124,9 +125,3 @@ def _unknown(here: Here, slot: Slot, regions: Sequence[str]) -> Remedy:
         return Remedy("look after it in its own database")
     command = on_all(regions, "clean") if set(regions) <= {"cn", "global"} else (on_one(here.name, "clean"),)
     return Remedy(f"clean says whether anybody needs it; --slot {word(slot.name)} --yes removes it", command)
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "an unknown amount"
-    return f"{count / 1024**2:.1f} MB" if count < 1024**3 else f"{count / 1024**3:.1f} GB"

@@ -17,6 +17,7 @@ from accountdb.guards.install import GuardState
 from accountdb.health import commands
 from accountdb.health.advice import Finding, Remedy
 from accountdb.pg.connect import Connection
+from accountdb.pg.dsn import options
 from accountdb.replication.model import Mode
 from accountdb.setup.checking import check
 from accountdb.setup.cleaning.model import Action, Leftover
@@ -96,7 +97,7 @@ def _mend(found: Comparison, one: Difference, regions: Sequence[str]) -> Remedy:
     lacking = {name for other in found.findings for name in other.absent}
     region = f" --fix {word(lacking.pop())}" if len(lacking) == 1 else ""
     says = "--fix with the other region takes away what is too many" if region else ""
-    mended = f"migratectl check {commands.regions(regions)} --fix-sql fix.sql{region} --apply --allow joined"
+    mended = f"migratectl check {options(regions)} --fix-sql fix.sql{region} --apply --allow joined"
     return Remedy(says, (*first, mended, *inits))
 
 

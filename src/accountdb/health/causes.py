@@ -12,6 +12,7 @@ from accountdb.health import commands, log
 from accountdb.health.advice import NOTHING, Remedy
 from accountdb.health.model import LogLine, Reading, Silence, SlotReading
 from accountdb.health.restored import put_back
+from accountdb.pg.dsn import options
 from accountdb.replication.model import Mode, State, Subscription
 
 # For how long after its provider's start a stream is expected to come back by itself, where the log has no times.
@@ -366,7 +367,7 @@ def _mend_structure(view: StreamView) -> Remedy:
     return Remedy(
         commands=(
             commands.pause(region, view.name, siblings),
-            f"migratectl check {commands.regions(_pair(view))} --fix-sql fix.sql --fix {shlex.quote(region)} --apply",
+            f"migratectl check {options(_pair(view))} --fix-sql fix.sql --fix {shlex.quote(region)} --apply",
             commands.init(region, view.receiver.standing.mode),
             _resume(view),
         )

@@ -5,18 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable
 
-from accountdb.pg.dsn import variable
+from accountdb.pg.dsn import options, variable
 
 # What a hint with ``join`` cannot know.
 ADDRESSES = "where the servers reach each other by other addresses than you do, give those"
-
-
-def regions(names: Iterable[str]) -> str:
-    """The options that name several regions: ``--cn "$CN_DSN" --global "$GLOBAL_DSN"``, or one ``--node`` for each."""
-    names = tuple(names)
-    if set(names) <= {"cn", "global"}:
-        return " ".join(f"--{name} {variable(name)}" for name in names)
-    return " ".join(f"--node {shlex.quote(name)}={variable(name)}" for name in names)
 
 
 def resume(region: str, subscription: str, siblings: Collection[str] = ()) -> str:
@@ -39,17 +31,17 @@ def password(region: str, subscription: str, provider: str, siblings: Collection
 
 def resync(names: Iterable[str], region: str) -> str:
     """Make the streams into a region anew, and bring what it missed."""
-    return f"migratectl region resync {regions(names)} --region {shlex.quote(region)}"
+    return f"migratectl region resync {options(names)} --region {shlex.quote(region)}"
 
 
 def resync_all(names: Iterable[str]) -> str:
     """Make every stream between the regions anew."""
-    return f"migratectl region resync {regions(names)} --all"
+    return f"migratectl region resync {options(names)} --all"
 
 
 def unblock(names: Iterable[str]) -> str:
     """Look at the change that a stream cannot apply."""
-    return f"migratectl unblock {regions(names)}"
+    return f"migratectl unblock {options(names)}"
 
 
 def join(region: str, node: str, provider: str) -> str:
@@ -68,12 +60,12 @@ def init(region: str, mode: str) -> str:
 
 def doctor(names: Iterable[str]) -> str:
     """Look at everything, with what mends it."""
-    return f"migratectl doctor {regions(names)}"
+    return f"migratectl doctor {options(names)}"
 
 
 def refresh(names: Iterable[str]) -> str:
     """Have each region offer, and follow, all that belongs to it."""
-    return f"migratectl region refresh {regions(names)}"
+    return f"migratectl region refresh {options(names)}"
 
 
 def end_slot(region: str, slot: str) -> tuple[str, str]:

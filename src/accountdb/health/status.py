@@ -13,6 +13,7 @@ from accountdb.health.asking import ANSWER_S, ask
 from accountdb.health.forecast import Rates
 from accountdb.health.model import Backlog, Reading, Run, Silence, SyncPass
 from accountdb.health.streams import StreamStatus, stream, views
+from accountdb.pg.dsn import options
 from accountdb.replication.model import Mode, Slot, State
 
 __all__ = ["RegionStatus", "Status", "StreamStatus", "judge", "read_status"]
@@ -238,7 +239,7 @@ def _region_problems(reading: Reading, readings: Mapping[str, Reading | Silence]
         problem("offer", Level.WARN, what, "offered", Remedy(commands=(commands.refresh(names),)))
     if reading.conflicts and reading.conflicts.open:
         what = f"{reading.conflicts.open} open conflict{'s' if reading.conflicts.open > 1 else ''}"
-        listing = f"migratectl conflicts list {commands.regions(names)}"
+        listing = f"migratectl conflicts list {options(names)}"
         problem("conflicts", Level.WARN, what, "none", Remedy(commands=(listing,)))
     return tuple(found)
 

@@ -7,6 +7,8 @@ libpq quotes the piece that it could not read, and that piece can be half a pass
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -49,6 +51,14 @@ def variable(region: str) -> str:
     """How a hint writes the DSN of a region, for a shell: ``"$CN_DSN"``. It shows no password."""
     name = re.sub("[^A-Z0-9]", "_", region.upper())
     return f'"${name}_DSN"'
+
+
+def options(regions: Iterable[str]) -> str:
+    """How a hint names several regions: ``--cn "$CN_DSN" --global "$GLOBAL_DSN"``, or one ``--node`` for each."""
+    names = tuple(regions)
+    if set(names) <= {"cn", "global"}:
+        return " ".join(f"--{name} {variable(name)}" for name in names)
+    return " ".join(f"--node {shlex.quote(name)}={variable(name)}" for name in names)
 
 
 def _ambiguous(rest: str) -> bool:

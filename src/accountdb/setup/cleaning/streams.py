@@ -169,7 +169,7 @@ def _slot(region: str, facts: Facts, others: Mapping[str, Facts], slot: Slot, na
 
 def _verdict(facts: Facts, others: Mapping[str, Facts], slot: Slot, named: Sequence[str]) -> tuple[Action, str, str]:
     away = "inactive" if slot.away_s is None else f"inactive for {_period(slot.away_s)}"
-    holds = f"{away}, keeps {_size(slot.kept_bytes)} of log"
+    holds = f"{away}, keeps {size(slot.kept_bytes)} of log"
     if slot.synced:
         return Action.KEEP, holds, "this server copies it from its primary"
     if slot.name in named:
@@ -280,7 +280,8 @@ def _period(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-def _size(count: int | None) -> str:
+def size(count: int | None) -> str:
+    """An amount of log in words."""
     if count is None:
         return "an unknown amount"
     return f"{count / 1024**2:.1f} MB" if count < 1024**3 else f"{count / 1024**3:.1f} GB"

@@ -340,6 +340,4 @@ def region_options(regions: Sequence[str]) -> str:
     """How a hint names the regions that a command was given: with --dsn, --cn and --global, or --node."""
     if tuple(regions) == ("",):
         return '--dsn "$DB_URL"'
-    if set(regions) <= {"cn", "global"}:
-        return " ".join(f"--{name} {dsns.variable(name)}" for name in regions)
-    return " ".join(f"--node {shlex.quote(name)}={dsns.variable(name)}" for name in regions)
+    return dsns.options(regions)
